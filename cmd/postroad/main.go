@@ -1,0 +1,4 @@
+// Command postroad is the mail server and all of its commands.
+package main
+
+func main() {}

@@ -43,7 +43,7 @@ func NewEncoder(w io.Writer, e *Envelope) (*Encoder, error) {
 			return nil, err
 		}
 	}
-	stamp := strconv.FormatInt(e.Queued.Unix(), 10) + " " + strconv.Itoa(e.Queued.Nanosecond()/1000)
+	stamp := strconv.FormatInt(max(e.Queued.Unix(), 0), 10) + " " + strconv.Itoa(e.Queued.Nanosecond()/1000)
 	_ = enc.put(recTime, stamp)
 	for _, attr := range e.attributes() {
 		_ = enc.put(recAttr, attr)

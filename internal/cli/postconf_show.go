@@ -61,22 +61,26 @@ func fatalText(cfg *postconf.Config, problem postconf.Problem) string {
 	return problem.Error()
 }
 
-// showWarnings writes what is wrong with the names, unless that is not wanted.
+// showWarnings writes what is wrong with the names. With -q, and for main.cf when
+// only master.cf is shown, it leaves out those that are unused or out of date.
 func (p *postconfCmd) showWarnings() {
-	if p.mode&(pcQuiet|pcDefaults) != 0 {
+	if p.mode&pcDefaults != 0 {
 		return
 	}
 	old := false
 	for _, w := range p.usage.Warnings() {
-		if p.mode&pcMain == 0 && filepath.Base(w.File) != "master.cf" {
-			continue
+		outOfDate := strings.HasPrefix(w.Text, "support for parameter")
+		if outOfDate || strings.HasPrefix(w.Text, "unused parameter") {
+			if p.mode&pcQuiet != 0 || p.mode&pcMain == 0 && filepath.Base(w.File) != "master.cf" {
+				continue
+			}
 		}
 		text := w.Text
 		if w.Suggestion != "" {
 			text += "; " + w.Suggestion
 		}
 		p.Warnf("%s: %s", w.File, text)
-		old = old || strings.HasPrefix(w.Text, "support for parameter")
+		old = old || outOfDate
 	}
 	if old {
 		p.Warnf("See https://www.postfix.org/DEPRECATION_README.html for details")

@@ -54,6 +54,10 @@ type Config struct {
 	hostname   string
 	interfaces func() ([]netip.Prefix, error)
 	lookupHost func(name string) ([]netip.Addr, error)
+	// badLevel is set when the compatibility level cannot be read. That is reported
+	// once; then level 0 is used, so that it is not reported again for each default
+	// that depends on the level.
+	badLevel bool
 	// mynetworks computes the default once, when it is first wanted.
 	mynetworks func() (string, error)
 }
@@ -82,7 +86,7 @@ func Load(dir string, opt LoadOptions) (*Config, []Problem) {
 // complete does what comes after the two files were read.
 func (c *Config) complete(opt LoadOptions) []Problem {
 	c.finish(opt)
-	problems := append(c.applyDisable(), c.checkLevel()...)
+	problems := append(c.checkLevel(), c.applyDisable()...)
 	if !opt.Quiet {
 		u := c.Usage(opt.Known)
 		problems = append(append(problems, u.Errors()...), u.Warnings()...)
@@ -144,7 +148,8 @@ func (c *Config) applyDisable() []Problem {
 	return nil
 }
 
-// checkLevel reports a compatibility level that cannot be read.
+// checkLevel reports a compatibility level that cannot be read. It is part of
+// making the Config.
 func (c *Config) checkLevel() []Problem {
 	v := c.View(nil)
 	value, err := v.Value("compatibility_level")
@@ -152,6 +157,7 @@ func (c *Config) checkLevel() []Problem {
 		_, err = ParseLevel(value)
 	}
 	if err != nil {
+		c.badLevel = true
 		return []Problem{v.problemOf("compatibility_level", err)}
 	}
 	return nil

@@ -31,13 +31,18 @@ func TestCorpus(t *testing.T) {
 
 // compareOracle compares one configuration.
 func compareOracle(t *testing.T, dir, oracle string) {
-	c, problems := Load(dir, LoadOptions{Quiet: true})
+	opt := testOptions()
+	opt.Quiet = true
+	c, problems := Load(dir, opt)
 	for _, p := range problems {
 		if p.Fatal {
 			t.Errorf("fatal: %v", p)
 		}
 	}
-	compareLines(t, filepath.Join(oracle, "postconf-n.txt"), printNonDefault(c))
+	compareLines(t, filepath.Join(oracle, "postconf-n.txt"), printNonDefault(c, false))
+	if expanded := filepath.Join(oracle, "postconf-nx.txt"); *update || exists(expanded) {
+		compareLines(t, expanded, printNonDefault(c, true))
+	}
 	var m, p []string
 	for _, s := range c.Services {
 		line, err := s.Format(false, nil)
@@ -54,13 +59,28 @@ func compareOracle(t *testing.T, dir, oracle string) {
 	compareLines(t, filepath.Join(oracle, "warnings.txt"), warningLines(c))
 }
 
-// printNonDefault returns the lines of postconf -n.
-func printNonDefault(c *Config) []string {
+// exists reports whether there is a file of that name.
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// printNonDefault returns the lines of postconf -n, or -nx.
+func printNonDefault(c *Config, expand bool) []string {
 	var out []string
 	for _, name := range c.Usage(nil).Names(Builtin | PerService | User) {
-		if s, ok := c.Main.Lookup(name); ok {
-			out = append(out, FormatLine(name+" = "+s.Value, false))
+		s, ok := c.Main.Lookup(name)
+		if !ok {
+			continue
 		}
+		value := s.Value
+		if expand {
+			var err error
+			if value, err = c.View(nil).Value(name); err != nil {
+				value = "error: " + err.Error()
+			}
+		}
+		out = append(out, FormatLine(name+" = "+value, false))
 	}
 	return out
 }
@@ -86,6 +106,9 @@ func warningLines(c *Config) []string {
 // compareLines compares lines with those in a file, in any order for warnings.
 func compareLines(t *testing.T, file string, got []string) {
 	t.Helper()
+	if *update && strings.HasPrefix(file, "testdata") {
+		golden(t, file, strings.Join(append(got, ""), "\n"))
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

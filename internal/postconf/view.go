@@ -164,6 +164,9 @@ func (v *View) setting(name string) (string, Origin, bool) {
 		}
 	}
 	if s, ok := v.cfg.Main.settings[name]; ok {
+		if name == "compatibility_level" && v.cfg.badLevel {
+			return "0", s.Origin, true
+		}
 		return s.Value, s.Origin, true
 	}
 	if name == "config_directory" && v.cfg.Dir != DefaultDir {

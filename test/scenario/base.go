@@ -58,6 +58,26 @@ scache    unix  -       -       n       -       1       scache
 postlog   unix-dgram n  -       n       -       1       postlogd
 `
 
+// baseZone is in the DNS of every scenario: the stranger from whose address
+// clients connect, and one remote domain.
+const baseZone = `client.test. A 198.51.100.9
+client.test. MX 10 client.test.
+9.100.51.198.in-addr.arpa. PTR client.test.
+remote.test. MX 10 mail.remote.test.
+mail.remote.test. A 192.0.2.10
+`
+
+// baseMessage is the text "msg" of every scenario.
+const baseMessage = `From: Someone <someone@client.test>
+To: Somebody <somebody@example.test>
+Subject: a message
+Message-Id: <1@client.test>
+Date: Mon, 23 Nov 2026 10:00:00 +0000
+
+The body.
+.a line with a dot
+`
+
 // mainCF is the whole main.cf of a scenario.
 func (s *Scenario) mainCF() string {
 	own := map[string]bool{}
@@ -106,6 +126,7 @@ func (s *Scenario) writeFiles(dir string) error {
 		{Path: "/etc/postfix/main.cf", Text: s.mainCF(), Mode: 0o644},
 		{Path: "/etc/postfix/master.cf", Text: s.masterCF(), Mode: 0o644},
 		{Path: "/etc/aliases", Text: "postmaster: root\n", Mode: 0o644},
+		{Path: textPath("msg"), Text: baseMessage, Mode: 0o644},
 	}, s.Files...)
 	for _, f := range files {
 		if err := f.write(dir); err != nil {

@@ -86,7 +86,7 @@ func (p *stage) prepare(ctx context.Context) error {
 	if err := p.sc.writeFiles(p.Dir); err != nil {
 		return err
 	}
-	if err := p.ServeDNS(p.sc.Zones[""]); err != nil {
+	if err := p.ServeDNS(baseZone + p.sc.Zones[""]); err != nil {
 		return err
 	}
 	for _, s := range p.sc.Sinks {
@@ -195,7 +195,7 @@ func (p *stage) step(ctx context.Context, text string) error {
 		if !ok {
 			return fmt.Errorf("no such zone")
 		}
-		return p.ServeDNS(z)
+		return p.ServeDNS(baseZone + z)
 	case "write":
 		return p.write(rest)
 	case "show":

@@ -30,26 +30,14 @@ func (e ServerSkipped) AppendText(dst []byte) []byte {
 type ClientTLS struct {
 	// Trust is Anonymous, Untrusted, Trusted or Verified.
 	Trust string
-	// Server is "host[addr]:port".
-	Server string
-	TLS    *mail.TLS
+	// Server is "host[addr]:port", Session the description of the session.
+	Server, Session string
 }
 
 // AppendText implements Event.
 func (e ClientTLS) AppendText(dst []byte) []byte {
 	dst = append(append(dst, e.Trust...), " TLS connection established to "...)
-	dst = append(AppendPrintable(dst, e.Server), ": "...)
-	dst = append(append(dst, e.TLS.Protocol...), " with cipher "...)
-	dst = append(append(dst, e.TLS.Cipher...), " ("...)
-	dst = AppendInt(dst, e.TLS.Bits)
-	dst = append(AppendInt(append(dst, '/'), e.TLS.Bits), " bits)"...)
-	if e.TLS.Curve != "" {
-		dst = append(append(dst, " key-exchange "...), e.TLS.Curve...)
-	}
-	if e.TLS.Signature != "" {
-		dst = append(append(dst, " server-signature "...), e.TLS.Signature...)
-	}
-	return dst
+	return append(append(AppendPrintable(dst, e.Server), ": "...), e.Session...)
 }
 
 // LineFolded says that lines of a message were broken on their way out because

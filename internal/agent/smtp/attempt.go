@@ -261,7 +261,14 @@ func (a *attempt) wantCache(s *session) bool {
 	if set.ReuseTimeLimit > 0 && time.Since(s.opened) >= set.ReuseTimeLimit {
 		return false
 	}
-	return set.CacheOnDemand && a.d.MoreQueued || a.c.always(a.site.host)
+	if set.CacheOnDemand && a.d.MoreQueued {
+		return true
+	}
+	if a.c.CacheAlways == nil {
+		return false
+	}
+	always, err := a.c.CacheAlways.Match(context.Background(), a.site.host)
+	return err == nil && always
 }
 
 // failFlags say what a failure of all recipients means.

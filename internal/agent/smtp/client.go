@@ -20,6 +20,11 @@ type Maps interface {
 	Find(ctx context.Context, key string) (value string, ok bool, err error)
 }
 
+// Matcher is a list of names; *table.MatchList is one.
+type Matcher interface {
+	Match(ctx context.Context, name string) (bool, error)
+}
+
 // Dialer makes connections; local may be nil.
 type Dialer func(ctx context.Context, network, address string, local net.Addr) (net.Conn, error)
 
@@ -28,9 +33,7 @@ type Config struct {
 	Settings Settings
 	Common   Common
 	// LMTP chooses the protocol.
-	LMTP bool
-	// QueueDir is where relative UNIX-domain sockets lie.
-	QueueDir string
+	LMTP     bool
 	Resolver Resolver
 	// Own tells whether an address is one of ours (inet_interfaces,
 	// proxy_interfaces); nil means none is.
@@ -40,10 +43,11 @@ type Config struct {
 	Source4, Source6 netip.Addr
 	// Dial defaults to TCP and UNIX-domain sockets of the system.
 	Dial Dialer
-	// TLS makes TLS connections; nil means that there is no TLS engine.
-	TLS TLSEngine
 	// TLSPolicy and Passwords are the tables of those names, or nil.
 	TLSPolicy, Passwords Maps
+	// CacheAlways lists the destinations whose connections are always kept; nil
+	// for none.
+	CacheAlways Matcher
 	// Log takes remarks that belong to no delivery.
 	Log *event.Logger
 }
@@ -54,8 +58,8 @@ type Client struct {
 	look     lookup
 	fallback []site
 	discard  features
-	alwaysOn []string
 	level    Level
+	tls      *engine
 	sasl     saslRules
 	pool     *pool
 	bufs     sync.Pool
@@ -79,6 +83,11 @@ func New(cfg Config) (*Client, error) {
 	if c.level, err = defaultLevel(&cfg.Settings); err != nil {
 		return nil, err
 	}
+	if c.level != LevelNone || cfg.TLSPolicy != nil {
+		if c.tls, err = newEngine(&c.Settings); err != nil {
+			return nil, err
+		}
+	}
 	for _, item := range cfg.Settings.FallbackRelay {
 		s, err := parseSite(item, cfg.Settings.TCPPort, cfg.LMTP)
 		if err != nil {
@@ -89,9 +98,6 @@ func New(cfg Config) (*Client, error) {
 	}
 	for _, k := range cfg.Settings.DiscardKeywords {
 		c.discard |= keywordFeature(k)
-	}
-	for _, d := range cfg.Settings.CacheDestinations {
-		c.alwaysOn = append(c.alwaysOn, strings.ToLower(d))
 	}
 	c.sasl = newSASLRules(&cfg.Settings)
 	family, err := families(cfg.Common.InetProtocols)

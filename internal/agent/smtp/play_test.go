@@ -198,6 +198,8 @@ func testSettings() Settings {
 		RcptTimeout: 300 * time.Second, RsetTimeout: 20 * time.Second, Skip5xxGreeting: true, SkipQuitResponse: true,
 		StartTLSTimeout: 300 * time.Second, TCPPort: "smtp", XForwardTimeout: 300 * time.Second, SASLDelimiter: ":",
 		SASLSoftBounce: true, SASLSecurityOptions: []string{"noanonymous"}, SASLTLSSecurityOptions: []string{"noanonymous"},
+		TLSProtocols: ">=TLSv1", TLSMandatoryProtocols: ">=TLSv1", TLSCiphers: "medium", TLSMandatoryCiphers: "medium", TLSDigest: "sha256",
+		TLSVerifyMatch: []string{"hostname"}, TLSSecureMatch: []string{"nexthop", "dot-nexthop"},
 	}
 }
 

@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"strings"
 	"sync"
 	"time"
 )
@@ -116,15 +115,4 @@ func (p *pool) close() {
 	for _, s := range all {
 		s.quit()
 	}
-}
-
-// always tells whether connections to a host are kept even without a backlog.
-func (c *Client) always(host string) bool {
-	host = strings.ToLower(host)
-	for _, d := range c.alwaysOn {
-		if d == host || strings.HasPrefix(d, ".") && strings.HasSuffix(host, d) {
-			return true
-		}
-	}
-	return false
 }

@@ -118,7 +118,7 @@ func (c *Client) dial(ctx context.Context, t target) (net.Conn, error) {
 	if t.path != "" {
 		path := t.path
 		if !filepath.IsAbs(path) {
-			path = filepath.Join(c.QueueDir, path)
+			path = filepath.Join(c.Common.QueueDir, path)
 		}
 		return c.Dial(ctx, "unix", path, nil)
 	}

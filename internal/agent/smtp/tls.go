@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"postroad/internal/event"
-	"postroad/internal/mail"
+	"postroad/internal/tlsmgr"
 )
 
 // Level is a TLS security level of TLS_README, in rising order.
@@ -56,42 +55,17 @@ func defaultLevel(set *Settings) (Level, error) {
 	return LevelNone, nil
 }
 
-// TLSRequest says what a TLS handshake must achieve.
-type TLSRequest struct {
-	Level Level
-	// Host is the server, Nexthop the domain of the site; certificate names
-	// are matched against them.
-	Host, Nexthop string
-	// Match overrides the names (verify, secure) or fingerprints to match.
-	Match []string
-	// Protocols, Ciphers, Exclude and ServerName override the main.cf settings
-	// when not empty.
-	Protocols, Ciphers, Exclude, ServerName string
-}
-
-// TLSResult is an established TLS session.
-type TLSResult struct {
-	Conn net.Conn
-	TLS  *mail.TLS
-	// Trusted tells that the certificate chain is good, Matched that it also
-	// is what the level asks for.
-	Trusted, Matched bool
-}
-
-// TLSEngine makes TLS client connections. An error is a failed handshake; a
-// certificate that does not fit is reported in the result.
-type TLSEngine interface {
-	Client(ctx context.Context, conn net.Conn, r TLSRequest) (TLSResult, error)
-}
-
 // policy is what applies to one server.
 type policy struct {
 	level Level
-	req   TLSRequest
-	// reuse is the connection_reuse attribute.
-	reuse bool
 	// asked is the level before a fall back to plaintext.
 	asked Level
+	// match overrides the names (verify, secure) or fingerprints to match; the
+	// others override the main.cf settings when not empty.
+	match                                   []string
+	protocols, ciphers, exclude, servername string
+	// reuse is the connection_reuse attribute.
+	reuse bool
 }
 
 // fallBack turns TLS off after a failed handshake at level may.
@@ -101,7 +75,6 @@ func (p *policy) fallBack() { p.level = LevelNone }
 func (a *attempt) policy(ctx context.Context, t target) (policy, *failure) {
 	c := a.c
 	p := policy{level: c.level}
-	p.req = TLSRequest{Host: t.host, Nexthop: a.site.host}
 	if c.TLSPolicy != nil {
 		value, found, err := c.policyFor(ctx, a.site)
 		if err == nil && found {
@@ -120,7 +93,7 @@ func (a *attempt) policy(ctx context.Context, t target) (policy, *failure) {
 	case p.level == LevelDANEOnly:
 		return p, newFailure("4.7.5", "non DANE destination")
 	}
-	p.asked, p.req.Level = p.level, p.level
+	p.asked = p.level
 	return p, nil
 }
 
@@ -169,15 +142,15 @@ func (p *policy) parse(text string) error {
 			if level == LevelFingerprint {
 				sep = "|"
 			}
-			p.req.Match = append(p.req.Match, strings.Split(value, sep)...)
+			p.match = append(p.match, strings.Split(value, sep)...)
 		case "protocols":
-			p.req.Protocols = value
+			p.protocols = value
 		case "ciphers":
-			p.req.Ciphers = value
+			p.ciphers = value
 		case "exclude":
-			p.req.Exclude = strings.Join([]string{p.req.Exclude, value}, " ")
+			p.exclude += " " + value
 		case "servername":
-			p.req.ServerName = value
+			p.servername = value
 		case "connection_reuse":
 			p.reuse = value == "yes"
 		case "enable_rpk", "tafile", "policy_type", "policy_ttl", "policy_domain", "policy_string", "mx_host_pattern", "policy_failure":
@@ -192,7 +165,7 @@ func (p *policy) parse(text string) error {
 func (a *attempt) startTLS(ctx context.Context, s *session) bool {
 	required := s.pol.level >= LevelEncrypt
 	offered := s.feat&featStartTLS != 0
-	if s.pol.level >= LevelMay && offered && a.c.TLS != nil {
+	if s.pol.level >= LevelMay && offered && a.c.tls != nil {
 		r, err := s.command("STARTTLS", a.c.Settings.StartTLSTimeout, nil)
 		if err != nil {
 			a.ioFail(ctx, s, err, "receiving the STARTTLS response")
@@ -227,12 +200,12 @@ func (a *attempt) startTLS(ctx context.Context, s *session) bool {
 // is forgotten; what it said ahead of the handshake breaks it (CVE-2021-38371).
 func (a *attempt) handshake(ctx context.Context, s *session) bool {
 	early := s.rd.buffered() > 0
-	var res TLSResult
+	var res tlsResult
 	err := errors.New("data ahead of the TLS handshake")
 	if !early {
 		tctx, cancel := context.WithTimeout(ctx, a.c.Settings.StartTLSTimeout)
 		setDeadline(s.conn, a.c.Settings.StartTLSTimeout)
-		res, err = a.c.TLS.Client(tctx, s.conn, s.pol.req)
+		res, err = a.c.tls.handshake(tctx, s.conn, &s.pol, s.t.host, a.site.host)
 		cancel()
 	}
 	if err != nil {
@@ -248,15 +221,18 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 		a.bulkFail(s, newFailure("4.7.5", "Cannot start TLS: handshake failure"), failThrottle)
 		return false
 	}
-	s.conn, s.tls = res.Conn, res.TLS
-	s.rd.reset(res.Conn)
-	s.feat = s.feat & featESMTP
-	a.d.Logger.Emit(event.ClientTLS{Trust: trustWord(res), Server: s.relay, TLS: res.TLS})
-	if s.pol.level > LevelDANEOnly && !res.Matched {
+	s.conn, s.tls = res.conn, res.tls
+	s.rd.reset(res.conn)
+	s.feat &= featESMTP
+	if a.c.logTLS() {
+		a.d.Logger.Emit(event.ClientTLS{Trust: res.trust, Server: s.relay, Session: res.describe()})
+	}
+	if res.err != nil {
 		a.tlsText = "!" + s.pol.level.String()
-		text := "Server certificate not trusted"
-		if res.Trusted {
-			text = "Server certificate not verified"
+		text := "Server certificate not verified"
+		if errors.Is(res.err, tlsmgr.ErrUntrusted) {
+			text = "Server certificate not trusted"
+			a.d.Logger.Infof("certificate verification failed for %s: %v", s.relay, res.err)
 		}
 		a.bulkFail(s, newFailure("4.7.5", text), failThrottle)
 		return false
@@ -265,14 +241,8 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 	return true
 }
 
-func trustWord(r TLSResult) string {
-	switch {
-	case !r.TLS.PeerPresent:
-		return "Anonymous"
-	case r.Matched:
-		return "Verified"
-	case r.Trusted:
-		return "Trusted"
-	}
-	return "Untrusted"
+// logTLS tells whether TLS sessions are logged.
+func (c *Client) logTLS() bool {
+	l := c.Settings.TLSLogLevel
+	return l != "" && l[0] > '0' && l[0] <= '9'
 }

@@ -14,8 +14,8 @@ var floors = map[string]int{
 	"internal/rewrite": 3, "internal/sasl": 3, "internal/agent": 3,
 	"internal/access": 4, "internal/cleanup": 4, "internal/bounce": 4, "internal/agent/smtp": 4,
 	"internal/smtpd": 5, "internal/qmgr": 5,
-	"internal/master": 6, "internal/cli": 6,
-	"cmd/postroad": 7,
+	"internal/master": 6, "internal/cli": 7,
+	"cmd/postroad": 8,
 }
 
 // besides are folders that no room may import and that may import any room.

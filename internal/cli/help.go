@@ -1,10 +1,12 @@
 package cli
 
+import "postroad/internal/postconf"
+
 // Version is what "postroad version" prints. MailVersion is the release of
 // Postfix whose behaviour and configuration we follow.
 const (
 	Version     = "0.1.0"
-	MailVersion = "3.11.6"
+	MailVersion = postconf.Release
 )
 
 // runHelp prints the table of commands.

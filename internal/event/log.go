@@ -29,6 +29,9 @@ type LogOptions struct {
 	Location *time.Location
 	// Metrics, when set, counts the events.
 	Metrics *Metrics
+	// Open, when set, opens the file at start and at every Reopen; it is for a
+	// process that may not do so itself.
+	Open func() (*os.File, error)
 	// Stdout replaces the standard output, for tests.
 	Stdout io.Writer
 }
@@ -103,7 +106,7 @@ func OpenLog(opt LogOptions) (*Log, error) {
 		}
 		l.out = stream{w}
 	default:
-		if l.out, err = openFile(opt.File, opt.Mode); err != nil {
+		if l.out, err = openFile(opt); err != nil {
 			return nil, err
 		}
 	}

@@ -11,18 +11,26 @@ import (
 
 // file is a log file; reopen follows a rotation.
 type file struct {
-	path string
-	mode os.FileMode
+	open func() (*os.File, error)
 	f    *os.File
 }
 
-// openFile opens a log file for appending, creating it when absent.
-func openFile(path string, mode os.FileMode) (*file, error) {
+// openFile opens the log file of the options.
+func openFile(opt LogOptions) (*file, error) {
+	o := &file{open: opt.Open}
+	if o.open == nil {
+		o.open = func() (*os.File, error) { return OpenLogFile(opt.File, opt.Mode) }
+	}
+	return o, o.reopen()
+}
+
+// OpenLogFile opens a log file for appending, creating it with mode (0 means
+// 0600) when absent.
+func OpenLogFile(path string, mode os.FileMode) (*os.File, error) {
 	if mode == 0 {
 		mode = 0o600
 	}
-	o := &file{path: path, mode: mode}
-	return o, o.reopen()
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, mode)
 }
 
 func (o *file) write(lines []byte) error {
@@ -36,7 +44,7 @@ func (o *file) write(lines []byte) error {
 }
 
 func (o *file) reopen() error {
-	f, err := os.OpenFile(o.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, o.mode)
+	f, err := o.open()
 	if err != nil {
 		return err
 	}

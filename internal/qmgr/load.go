@@ -13,10 +13,10 @@ const (
 	// probeJobs is how many jobs are loaded for a destination of which nothing
 	// is known to work, chunkJobs for one that works.
 	probeJobs = 5
-	chunkJobs = 100
+	chunkJobs = 500
 	// chunkPause is the time after which a destination whose jobs are all in
 	// memory is looked at again.
-	chunkPause = 200 * time.Millisecond
+	chunkPause = 100 * time.Millisecond
 	// flushMemory is how long a flush goes on looking for mail that it has not
 	// tried yet; it reads the index of a destination to its end each time.
 	flushMemory = time.Hour

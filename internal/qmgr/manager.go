@@ -164,17 +164,24 @@ func (m *Manager) Run(ctx context.Context, grace time.Duration) error {
 	m.store.SetArrived(m.arrived)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			m.stop(grace)
 			return nil
 		case <-m.wake:
+			// Many wake-ups in a row are one look.
+			timer.Reset(max(0, minTick-time.Since(last)))
 		case <-timer.C:
+			last = time.Now()
+			timer.Reset(m.tick(last))
 		}
-		timer.Reset(m.tick(time.Now()))
 	}
 }
+
+// minTick is the least time between two looks at everything.
+const minTick = 5 * time.Millisecond
 
 // recover reads one line per destination, and marks mail that was accepted and
 // not yet routed to be loaded in the background: a restart does not wait for
@@ -270,8 +277,8 @@ func (m *Manager) tick(now time.Time) time.Duration {
 	return max(next.Sub(now), time.Millisecond)
 }
 
-// wakeDestinations revives destinations whose pause is over. Only destinations
-// with a pause cost anything here, and they are few: one per failing site.
+// wakeDestinations revives destinations whose pause is over and forgets those
+// that are idle.
 func (m *Manager) wakeDestinations(now time.Time, next *time.Time) {
 	for _, t := range m.sched.transports {
 		if now.Before(t.notBefore) && t.notBefore.Before(*next) {
@@ -282,16 +289,15 @@ func (m *Manager) wakeDestinations(now time.Time, next *time.Time) {
 			if d.notBefore.After(until) {
 				until = d.notBefore
 			}
-			if until.IsZero() {
-				continue
-			}
 			if now.Before(until) {
 				if until.Before(*next) {
 					*next = until
 				}
 				continue
 			}
-			d.update(now)
+			if !until.IsZero() {
+				d.update(now)
+			}
 			m.sched.forget(d, now)
 		}
 	}

@@ -149,6 +149,10 @@ func (c *Change) Drop() {
 // Release ends a hold. Its jobs come due at once under new numbers, because an
 // index key is written once in its life (invariant 6).
 func (s *Store) Release(id mail.QueueID) error {
+	held, err := s.Held(id)
+	if err != nil || !held {
+		return err
+	}
 	return s.rejob(id, func(c *Change) { c.deleteKey(idKey(kindHold, id)) }, true)
 }
 

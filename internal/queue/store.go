@@ -52,6 +52,9 @@ type Options struct {
 	// InlineLimit and Reserve replace the defaults when not zero; a negative
 	// Reserve keeps none.
 	InlineLimit, Reserve int64
+	// MemTable is the size of the table of fresh mail in memory, memTableSize
+	// when 0.
+	MemTable uint64
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
 	// Failed is called once, from any goroutine, when the store is poisoned.
@@ -90,6 +93,10 @@ func Open(opt Options) (*Store, error) {
 		if err := opt.FS.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("create %s: %w", dir, err)
 		}
+		// A folder survives a power cut only when the one above it is synced.
+		if err := syncDir(opt.FS, opt.FS.PathDir(dir)); err != nil {
+			return nil, fmt.Errorf("create %s: %w", dir, err)
+		}
 	}
 	db, err := pebble.Open(s.path("db"), s.pebbleOptions())
 	if err != nil {
@@ -103,6 +110,18 @@ func Open(opt Options) (*Store, error) {
 	return s, nil
 }
 
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		_ = d.Close()
+		return err
+	}
+	return d.Close()
+}
+
 func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -112,6 +131,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Reserve == 0 {
 		o.Reserve = DefaultReserve
+	}
+	if o.MemTable == 0 {
+		o.MemTable = memTableSize
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -129,7 +151,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	opts := &pebble.Options{
 		FS:                          s.fs,
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                memTableSize,
+		MemTableSize:                s.opt.MemTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,

@@ -36,6 +36,9 @@ type Result struct {
 	Relay string
 	// Expanded and Relayed qualify Sent for success reports (RFC 3464 2.3.3).
 	Expanded, Relayed bool
+	// DSNPassed tells that the next hop took over the duty to report success
+	// (RFC 3461 5.2.1), so that we do not.
+	DSNPassed bool
 	// TLS is the tls= value of the log, empty when not applicable.
 	TLS string
 	// ConnUse counts the deliveries over the same connection, 0 when unknown.

@@ -47,7 +47,7 @@ type stage struct {
 	sc      *Scenario
 	clients map[string]*testkit.Player
 	sinks   map[string]*testkit.Sink
-	order   []string // of the sinks
+	order   []string        // of the sinks
 	gone    map[string]bool // clients whose session the server has ended
 	out     []string
 	running bool

@@ -107,9 +107,9 @@ type message struct {
 	// reread tells that the message was read back from disk, so that an earlier
 	// attempt may have gone unrecorded.
 	reread bool
-	done        int
-	nextNo      uint32
-	active      time.Time
+	done   int
+	nextNo uint32
+	active time.Time
 	// failed, succeeded and delayed are what reports will be about; failedNums
 	// are the recipient numbers of failed, pending their records on disk.
 	failed, succeeded, delayed []Reported

@@ -103,7 +103,7 @@ func (u *Usage) Warnings() []Problem {
 
 // hasMeaning reports whether a name in main.cf means something.
 func (u *Usage) hasMeaning(name string) bool {
-	return u.Class(name) != 0 || Legacy(name) || findIn(rowsLater, name) != nil
+	return u.Class(name) != 0 || Legacy(name) || findIn(rowsLater, name) != nil || findIn(rowsOurs, name) != nil
 }
 
 // oneLine makes a value fit for a message of one line.

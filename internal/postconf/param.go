@@ -106,6 +106,9 @@ func Find(name string) (*Param, bool) {
 	if p := findIn(rowsLater, name); p != nil {
 		return p, true
 	}
+	if p := findIn(rowsOurs, name); p != nil {
+		return p, true
+	}
 	return findSuffix(name)
 }
 

@@ -1,0 +1,87 @@
+package scenario
+
+import (
+	"regexp"
+	"sort"
+	"strings"
+
+	"postroad/internal/testkit"
+)
+
+// silent are log lines that say nothing about the mail: starts and stops,
+// statistics, and remarks about the machine.
+var silent = regexp.MustCompile(`postfix-script|postfix/master: (?:daemon started|terminating|reload)|statistics: |dict_nis_init|` +
+	`backwards-compatible|/postlog: |scache: |master: warning: process .* killed by signal`)
+
+// frame splits a munged log line: host, tag, text.
+var frame = regexp.MustCompile(`^(\S+) (?:postfix/)?([-/\w]+): (.*)$`)
+
+// about finds the queue id that a line is about.
+var about = regexp.MustCompile(`^(?:warning: )?(QID\d+): `)
+
+// agentLine is the verdict on one recipient.
+var agentLine = regexp.MustCompile(`^QID\d+: to=<`)
+
+// arrange brings the log into an order that does not depend on which process
+// was faster: lines about one message stand together in their own order, the
+// verdicts on its recipients sorted; the others are grouped by the program that
+// wrote them.
+func arrange(log []string, m *testkit.Munger) []string {
+	byID, byTag := map[string][]string{}, map[string][]string{}
+	for _, line := range log {
+		g := frame.FindStringSubmatch(m.Line(line))
+		if g == nil {
+			byTag["?"] = append(byTag["?"], m.Line(line))
+			continue
+		}
+		if silent.MatchString("postfix/" + g[2] + ": " + g[3]) {
+			continue
+		}
+		text := g[2] + ": " + g[3]
+		if id := about.FindStringSubmatch(g[3]); id != nil {
+			byID[id[1]] = append(byID[id[1]], text)
+		} else {
+			byTag[g[2]] = append(byTag[g[2]], text)
+		}
+	}
+	var out []string
+	for _, tag := range sortedKeys(byTag) {
+		out = append(out, byTag[tag]...)
+	}
+	ids := sortedKeys(byID)
+	sort.SliceStable(ids, func(i, j int) bool {
+		return len(ids[i]) < len(ids[j]) || len(ids[i]) == len(ids[j]) && ids[i] < ids[j]
+	})
+	for _, id := range ids {
+		out = append(out, "")
+		out = append(out, sortVerdicts(byID[id])...)
+	}
+	return out
+}
+
+// sortVerdicts sorts each run of verdicts on recipients.
+func sortVerdicts(lines []string) []string {
+	isVerdict := func(s string) bool {
+		_, text, ok := strings.Cut(s, ": ")
+		return ok && agentLine.MatchString(text)
+	}
+	for i := 0; i < len(lines); i++ {
+		j := i
+		for j < len(lines) && isVerdict(lines[j]) {
+			j++
+		}
+		sort.Strings(lines[i:j])
+		i = max(i, j-1)
+	}
+	return lines
+}
+
+// sortedKeys are the keys of a map in order.
+func sortedKeys(m map[string][]string) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

@@ -248,13 +248,12 @@ func copyMessage(w io.Writer, in io.Reader, o *sendmailOptions, fix string) ([]m
 				return nil, err
 			}
 		}
+		if complete {
+			// In place: the line is followed by at least its line end.
+			line = append(line, '\n')
+		}
 		if _, err := w.Write(line); err != nil {
 			return nil, err
-		}
-		if complete {
-			if _, err := w.Write([]byte{'\n'}); err != nil {
-				return nil, err
-			}
 		}
 		whole = complete
 		if last {

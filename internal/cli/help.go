@@ -13,6 +13,9 @@ const (
 func runHelp(e *Env) int {
 	e.Printf("Usage: postroad COMMAND [ARGUMENTS]\n\nA mail server that runs Postfix's configuration.\n\nCommands:\n")
 	for _, c := range Commands() {
+		if c.Summary == "" {
+			continue // started by other commands only
+		}
 		e.Printf("  %-12s %s\n", c.Name, c.Summary)
 	}
 	e.Printf("\nA command also runs when postroad is linked under its name, for example as sendmail.\n")

@@ -48,7 +48,6 @@ type sendmailOptions struct {
 	flushSite, flushID  string
 	interval            bool
 	recipients          []string
-	configDir           string
 	verpGiven           bool
 	smtputf8, verpCheck bool
 }
@@ -70,11 +69,12 @@ func runSendmail(e *Env) int {
 	case "newaliases":
 		o.mode = modeAliases
 	}
-	if err := e.sendmailParse(o); err != nil {
+	// The configuration first, so that what is wrong with the options is logged.
+	c, err := e.load(sendmailConfig(e.Args))
+	if err != nil {
 		return e.Fatalf(exTempfail, "%v", err)
 	}
-	c, err := e.load(o.configDir)
-	if err != nil {
+	if err := e.sendmailParse(o); err != nil {
 		return e.Fatalf(exTempfail, "%v", err)
 	}
 	if err := o.check(c); err != nil {
@@ -84,6 +84,28 @@ func runSendmail(e *Env) int {
 		return 0
 	}
 	return e.sendmailRun(c, o)
+}
+
+// sendmailConfig finds option -C, the last one when there are several.
+func sendmailConfig(args []string) string {
+	dir := ""
+	g := NewGetopt(args, sendmailSpec)
+	for {
+		if word, fresh := g.Peek(); fresh && (word == "-q" || word == "-XV") {
+			g.Skip()
+			continue
+		}
+		opt, err := g.Next()
+		if opt == 0 && err == nil {
+			return dir
+		}
+		if opt == 'C' && err == nil {
+			dir = g.Arg
+			if filepath.Base(dir) == "main.cf" {
+				dir = filepath.Dir(dir)
+			}
+		}
+	}
 }
 
 // sendmailParse walks over the options. Warnings go out at once.
@@ -139,11 +161,6 @@ func (e *Env) sendmailOption(o *sendmailOptions, opt byte, arg string) error {
 			o.encoding = "7bit"
 		default:
 			return optionError("-B option needs 8BITMIME or 7BIT")
-		}
-	case 'C':
-		o.configDir = arg
-		if filepath.Base(arg) == "main.cf" {
-			o.configDir = filepath.Dir(arg)
 		}
 	case 'F':
 		o.fullName = arg

@@ -108,6 +108,3 @@ func (u *Usage) hasMeaning(name string) bool {
 
 // oneLine makes a value fit for a message of one line.
 func oneLine(s string) string { return clip(strings.Join(strings.Fields(s), " ")) }
-
-// lint returns the warnings about the names in c.
-func (c *Config) lint(known map[string]bool) []Problem { return c.Usage(known).Warnings() }

@@ -87,6 +87,8 @@ type Manager struct {
 	// aged is the arrival up to which waiting mail was looked at for delay
 	// warnings; nextAge is when to look again.
 	aged, nextAge time.Time
+	// syncing bounds the goroutines that wait for mailbox files to be durable.
+	syncing chan struct{}
 	// flushed is when the last flush began; it overrides due times from before.
 	flushed time.Time
 }
@@ -102,9 +104,12 @@ type message struct {
 	// fresh tells that the arrival mark is still in the store; aged that the
 	// age index has the message.
 	fresh, aged bool
-	done        int
-	nextNo      uint32
-	active      time.Time
+	// reread tells that the message was read back from disk, so that an earlier
+	// attempt may have gone unrecorded.
+	reread bool
+	done   int
+	nextNo uint32
+	active time.Time
 	// failed, succeeded and delayed are what reports will be about; failedNums
 	// are the recipient numbers of failed, pending their records on disk.
 	failed, succeeded, delayed []Reported
@@ -135,6 +140,7 @@ func New(store *queue.Store, log *event.Logger, pids *event.PIDs, gen *Generatio
 		sched:    newScheduler(),
 		messages: map[mail.QueueID]*message{},
 		wake:     make(chan struct{}, 1),
+		syncing:  make(chan struct{}, maxSyncing),
 	}
 	m.idle.L = &m.mu
 	m.waits.init()
@@ -179,6 +185,9 @@ func (m *Manager) Run(ctx context.Context, grace time.Duration) error {
 		}
 	}
 }
+
+// maxSyncing is how many mailbox files are made durable at a time.
+const maxSyncing = 64
 
 // minTick is the least time between two looks at everything.
 const minTick = 5 * time.Millisecond

@@ -333,3 +333,130 @@ func valid(keys []string) []string {
 	}
 	return out
 }
+
+// oddFiles have mistakes of every kind that we know.
+var oddFiles = map[string]string{
+	"cidr": `10.0.0.0/8 a
+10.1.2.3/24 b
+1.2.3.4
+[2001:db8::]/32 v6
+[::1]  one
+[::1/128 broken
+[::1]x y
+[::1/128] fine
+endif
+if 192.168.0.0/16
+if !192.168.2.0/24
+192.168.0.0/16 not2
+endif
+endif foo
+ENDIF
+if
+!
+! 1.2.3.4 x
+1.2.3.0/33 z
+1.2.3.0/ z
+1.2.3.0/x z
+foo z
+1.2.3 z
+  cont
+2001:db8::1/32 z
+if 1.2.3.4 more
+if 1.2.3.4
+`,
+	"pcre": `/a(b)?(c)/  x$1y$2z
+/foo/i  nocase
+/q$1/  bad $2
+!/zz/  neg $1
+if /^h/
+/^hello (.*)$/ got ${1}$$ $(1)
+endif
+/abc
+/x/Z foo
+/x/
+!/yy/
+if !/^s/
+/^noth/ yes
+endif
+endif
+|pipe| piped
+/tail/ $x
+/tail/ $
+/tail/ $0
+/tail/ ${1
+/tail/ ${}
+/tail/ $(a)
+/tail/ $1 $-
+/dup/ ok$
+/(((a/ x
+if /x/ foo
+endif bar
+foo bar
+ifx /y/ z
+!
+if
+if !
+/end\/slash/ slash
+!/not/ me
+! /not/ me
+!!/not/ me
+/ends/
+  /with/ continuation
+if /unclosed/
+if /unclosed again/
+`,
+	"texthash": ` lead 1
+foo bar
+  baz
+
+# c
+   qux
+"unb x y
+a\ b c
+"q\"r s"t v w
+nope
+k "quoted val"
+UPPER: X
+same  a
+SAME b
+"" emptyq
+`,
+}
+
+func TestOracleWarnings(t *testing.T) {
+	dir := oracleDir(t)
+	for typ, text := range oddFiles {
+		path := writeFile(t, dir, typ, text)
+		compareWarnings(t, dir, typ+":"+path)
+	}
+	text := strings.NewReplacer("/(((a/ x", "/(((a/ x\n/a{/ x\n/a{1/ x\n/a{x}/ x\n/[a/ x\n/[[:foo:]]/ x\n/[b-a]/ x\n/*a/ x\n/a)/ x\n/\\2(a)/ x\n/[[.ab.]]/ x\n/()/ x\n/a||b/ x\n/a{2,1}/ x\n/a{99999}/ x\n/(*a)/ x\n/^*a/ x\n/a**/ x").Replace(oddFiles["pcre"])
+	compareWarnings(t, dir, "regexp:"+writeFile(t, dir, "regexp", text))
+}
+
+// compareWarnings opens a table with both.
+func compareWarnings(t *testing.T, dir, spec string) {
+	t.Helper()
+	seen := map[string]int{}
+	_, diag := postfix(t, dir, "", "postmap", "-q", "nothing-of-this", spec)
+	for line := range strings.Lines(diag) {
+		line = strings.TrimSuffix(strings.TrimPrefix(line, "postmap: warning: "), "\n")
+		if !strings.Contains(line, "empty string result") && !strings.Contains(line, "NO RESULT") {
+			seen[strings.Replace(line, "out-of-range", "out of range", 1)] |= 1
+		}
+	}
+	_, err := Open(spec, Options{UTF8: true, Warn: func(format string, args ...any) {
+		line := fmt.Sprintf(format, args...)
+		if strings.Contains(line, "macro") { // we say where, Postfix does not
+			_, line, _ = strings.Cut(line, ": ")
+		}
+		seen[line] |= 2
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, who := range seen {
+		if who != 3 {
+			t.Errorf("%s: only %s says %q", filepath.Base(spec), []string{1: "Postfix", 2: "Postroad"}[who], line)
+		}
+	}
+}

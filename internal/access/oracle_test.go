@@ -147,7 +147,8 @@ func (o *oracle) configure(t *testing.T, cases []*policyCase) {
 	t.Helper()
 	base, err := os.ReadFile("testdata/policy/base.cf")
 	must(t, err)
-	main := fmt.Sprintf("%s\nqueue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file_prefixes = /\nmaillog_file = %s/log\n",
+	// Without a queue manager every message would wait for in_flow_delay.
+	main := fmt.Sprintf("%s\nin_flow_delay = 0\nqueue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file_prefixes = /\nmaillog_file = %s/log\n",
 		base, o.dir, o.dir, o.dir)
 	must(t, os.WriteFile(filepath.Join(o.dir, "etc/main.cf"), []byte(main), 0o644))
 	var b strings.Builder

@@ -209,7 +209,7 @@ func actPrepend(c *Checker, a *action) outcome {
 	case c.req.Stage == afterContent:
 		c.warnf("access table %s: action PREPEND must be used before %s", a.rule.spec, "smtpd_end_of_data_restrictions")
 	case !isHeader(a.text):
-		c.warnf("access table %s entry \"%s\" requires header: text argument", a.rule.spec, a.about.subject)
+		c.warnf("access table %s entry \"%s\" requires header: text", a.rule.spec, a.about.subject)
 	case len(c.actions.Prepend) < maxAdded:
 		c.actions.Prepend = append(c.actions.Prepend, a.text)
 	}

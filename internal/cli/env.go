@@ -29,6 +29,9 @@ type Env struct {
 	UID, EUID, GID, EGID int
 	// Now is the clock.
 	Now func() time.Time
+	// Context, when set, ends a command that runs until it is stopped; else
+	// signals do.
+	Context context.Context
 	// Host is what the binary around the commands can do.
 	Host Host
 

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -66,7 +65,6 @@ type Log struct {
 	done       chan struct{}
 	out        output
 	subs       subscribers
-	lines      atomic.Int64
 }
 
 // output is a destination of log lines; only the flushing goroutine uses it.
@@ -145,11 +143,8 @@ func (l *Log) Write(when time.Time, tag string, pid int, e Event) {
 		return
 	}
 	start := len(l.buf)
-	l.buf = l.appendHead(l.buf, when, e)
-	l.buf = AppendInt(append(append(l.buf, tag...), '['), pid)
-	l.buf = append(l.buf, "]: "...)
-	text := len(l.buf)
-	l.buf = append(e.AppendText(l.buf), '\n')
+	var text int
+	l.buf, text = l.appendLine(l.buf, when, tag, pid, e)
 	var line Line
 	if l.subs.any() {
 		line = Line{When: when, Tag: tag, PID: pid, Text: string(l.buf[text : len(l.buf)-1]), Event: e}
@@ -167,11 +162,27 @@ func (l *Log) Write(when time.Time, tag string, pid int, e Event) {
 	}
 }
 
+// appendLine appends a whole line and returns where its text begins.
+func (l *Log) appendLine(dst []byte, when time.Time, tag string, pid int, e Event) ([]byte, int) {
+	priority := len(dst) + 1
+	dst = l.appendHead(dst, when)
+	dst = AppendInt(append(append(dst, tag...), '['), pid)
+	dst = append(dst, "]: "...)
+	text := len(dst)
+	dst = e.AppendText(dst)
+	if code := severityCode(dst[text:]); l.syslog && code != severityInfo {
+		// The severity shows in the text only. In its place: no facility has
+		// severities of different widths.
+		AppendInt(dst[:priority], l.facility|code)
+	}
+	return append(dst, '\n'), text
+}
+
 // appendHead appends what precedes the tag: the time and host of a file, or
 // priority and time of syslog.
-func (l *Log) appendHead(dst []byte, when time.Time, e Event) []byte {
+func (l *Log) appendHead(dst []byte, when time.Time) []byte {
 	if l.syslog {
-		dst = AppendInt(append(dst, '<'), l.facility|severityCode(e))
+		dst = AppendInt(append(dst, '<'), l.facility|severityInfo)
 		dst = append(dst, '>')
 	}
 	if sec := when.Unix(); sec != l.sec {
@@ -265,9 +276,8 @@ func (l *Log) lostLine(n int64) []byte {
 	e := Notice{Severity: "warning", Text: fmt.Sprintf("%d lines of the mail log were lost", n)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := append(l.appendHead(nil, time.Now(), e), "postfix/postlogd["...)
-	b = append(AppendInt(b, os.Getpid()), "]: "...)
-	return append(e.AppendText(b), '\n')
+	b, _ := l.appendLine(nil, time.Now(), "postfix/postlogd", os.Getpid(), e)
+	return b
 }
 
 func (l *Log) isClosed() bool {

@@ -76,7 +76,7 @@ func (e *Env) enqueue(c *config, o *sendmailOptions) int {
 // submission builds the envelope from the options.
 func (e *Env) submission(c *config, o *sendmailOptions) (*maildrop.Envelope, error) {
 	env := &maildrop.Envelope{
-		Queued: e.Now(), FullName: e.fullName(o), EnvID: o.envid, Ret: o.ret, VERP: o.verp, Encoding: o.encoding,
+		Queued: e.now(), FullName: e.fullName(o), EnvID: o.envid, Ret: o.ret, VERP: o.verp, Encoding: o.encoding,
 		Probe: o.probe, Trace: o.verbose == 1,
 	}
 	if o.hasSender {

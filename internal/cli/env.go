@@ -91,6 +91,14 @@ func (e *Env) Getenv(name string) string {
 	return ""
 }
 
+// now is the time; an Env without a clock has the real one.
+func (e *Env) now() time.Time {
+	if e.Now == nil {
+		return time.Now()
+	}
+	return e.Now()
+}
+
 // Printf writes to the standard output.
 func (e *Env) Printf(format string, args ...any) { fmt.Fprintf(e.Stdout, format, args...) }
 
@@ -115,6 +123,6 @@ func (e *Env) diag(severity, format string, args []any) {
 	n := event.Notice{Severity: severity, Text: fmt.Sprintf(format, args...)}
 	fmt.Fprintf(e.Stderr, "%s: %s\n", e.Prog, n.AppendText(nil))
 	if e.log != nil {
-		e.log.Write(e.Now(), e.tag, os.Getpid(), n)
+		e.log.Write(e.now(), e.tag, os.Getpid(), n)
 	}
 }

@@ -162,7 +162,7 @@ func (p *catPrinter) record(kind byte, text string) {
 func (p *catPrinter) message(m *control.Message) error {
 	name := m.Queue + "/" + string(m.Envelope.ID)
 	if p.o.envelope {
-		p.record(recSize, fmt.Sprintf(sectionText, "ENVELOPE RECORDS", name))
+		fmt.Fprintf(p.w, sectionText+"\n", "ENVELOPE RECORDS", name)
 		p.envelope(m)
 		p.record(recContent, fmt.Sprintf(sectionText, "MESSAGE CONTENTS", name))
 	}

@@ -64,7 +64,7 @@ func (e *Env) copyDrop(c *config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	env.Queued = e.Now()
+	env.Queued = e.now()
 	if err := e.loginSender(c, env.Sender); err != nil {
 		return "", err
 	}

@@ -333,7 +333,7 @@ func (e *Env) postfixLogrotate(c *postfixRun) int {
 	if strings.HasPrefix(s.MaillogFile, "/dev/") {
 		return e.Fatalf(1, "not rotating '%s'", s.MaillogFile)
 	}
-	old := s.MaillogFile + "." + strftime(s.MaillogRotateSuffix, e.Now().Local())
+	old := s.MaillogFile + "." + strftime(s.MaillogRotateSuffix, e.now().Local())
 	if err := e.rotate(c, old); err != nil {
 		return e.Fatalf(1, "logfile '%s' rotation failed: %v", s.MaillogFile, err)
 	}

@@ -47,6 +47,9 @@ type Host struct {
 	// OpenQueue opens the queue of a server that does not run; an error says
 	// that the caller may not, or that somebody has it open.
 	OpenQueue func(ctx context.Context, cfg *postconf.Config) (Queue, error)
+	// Check builds all that the server is made of from a configuration, serves
+	// nothing, and reports every problem.
+	Check func(cfg *postconf.Config) []postconf.Problem
 }
 
 // Queue is an open queue.

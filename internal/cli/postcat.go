@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/control"
@@ -281,9 +282,9 @@ func (p *catPrinter) content(c mail.Content) error {
 // reason is the text of an error of the operating system, without operation
 // and path, with a capital letter as the C library writes it.
 func reason(err error) string {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = errno
 	}
 	s := err.Error()
 	if s == "" {

@@ -146,6 +146,9 @@ func (e *Env) prepare(c *postfixRun) int {
 
 // postfixStart runs the mail system in the background and waits until it serves.
 func (e *Env) postfixStart(c *postfixRun) int {
+	if c.settings.MaillogFile == "/dev/stdout" {
+		return e.Fatalf(1, "maillog_file = /dev/stdout requires \"postfix start-fg\"")
+	}
 	if code := e.prepare(c); code != 0 {
 		return code
 	}

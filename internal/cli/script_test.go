@@ -173,7 +173,7 @@ func (s *stage) serve() {
 // env returns the Env for a command line.
 func (s *stage) env(line, stdin string, stdout, stderr *bytes.Buffer) *Env {
 	var words []string
-	for _, w := range strings.Split(line, " ") {
+	for _, w := range strings.Split(strings.ReplaceAll(line, "DIR", s.dir), " ") {
 		// "_" stands for a space, "''" for an empty word.
 		w = strings.ReplaceAll(w, "_", " ")
 		if w == "''" {

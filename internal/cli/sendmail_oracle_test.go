@@ -93,6 +93,43 @@ func TestSendmailLikePostfix(t *testing.T) {
 	}
 }
 
+// TestDropByPostfixsPostdrop hands a message to Postfix's set-gid helper, as an
+// ordinary user's sendmail does.
+func TestDropByPostfixsPostdrop(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	if err := os.Chmod(filepath.Join(s.dir, "q", "maildrop"), 0o1777); err != nil {
+		t.Fatal(err)
+	}
+	s.write("main.cf", "message_size_limit = 1000\n")
+	var stdout, stderr bytes.Buffer
+	e := s.env("sendmail", "", &stdout, &stderr)
+	c, err := e.load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(body string) error {
+		env := &maildrop.Envelope{Queued: e.now(), Sender: "a@b.test", FullName: "A", Recipients: []maildrop.Recipient{{Address: "c@d.test"}}}
+		return e.dropByCommand(c, env, func(w dropWriter) error {
+			_, err := w.Write([]byte(body))
+			return err
+		})
+	}
+	if err := send("Subject: x\n\nbody\n"); err != nil {
+		t.Errorf("%v, %s", err, stderr.String())
+	}
+	got := takeDrop(t, s.dir)
+	if len(got) != 1 || got[0].Envelope.Sender != "a@b.test" || got[0].Content != "Subject: x\r\n\r\nbody\r\n" {
+		t.Errorf("in the maildrop: %+v", got)
+	}
+	if err := send(strings.Repeat("line\n", 2000)); err == nil {
+		t.Error("a message over the limit is accepted")
+	}
+	if got := takeDrop(t, s.dir); len(got) != 0 {
+		t.Errorf("in the maildrop: %+v", got)
+	}
+}
+
 // submission is a command line and a message.
 type submission struct {
 	args  []string

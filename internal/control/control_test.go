@@ -307,3 +307,24 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	})
 }
+
+func TestShowq(t *testing.T) {
+	t.Parallel()
+	f := &fake{entries: []*Entry{
+		{Queue: "deferred", ID: "E6BA653A086", Arrived: time.Unix(1795355156, 0), Size: 268, Sender: "games@example.test",
+			Recipients: []Recipient{{Address: "al3@example.test", Original: "al3", Reason: "temporary\x00failure"}}},
+		{Queue: "hold", ID: "AB", Arrived: time.Unix(1, 0), Expired: true, Recipients: []Recipient{{Address: "a b@x.test"}}},
+	}}
+	var out bytes.Buffer
+	if err := writeShowq(context.Background(), &out, f); err != nil {
+		t.Fatal(err)
+	}
+	const want = "protocol|mail_queue_list_protocol||" +
+		"queue_name|deferred|queue_id|E6BA653A086|time|1795355156|size|268|forced_expire|0|sender|games@example.test|" +
+		"original_recipient|al3|recipient|al3@example.test|log_class|defer|reason|temporary?failure||" +
+		"queue_name|hold|queue_id|AB|time|1|size|0|forced_expire|1|sender|MAILER-DAEMON|" +
+		"original_recipient|\"a b\"@x.test|recipient|\"a b\"@x.test|log_class||reason|||" + "|"
+	if got := strings.ReplaceAll(out.String(), "\x00", "|"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

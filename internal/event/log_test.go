@@ -114,6 +114,36 @@ func TestLogSyslogForm(t *testing.T) {
 	}
 }
 
+func TestLogChange(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	l, err := OpenLog(LogOptions{File: one, Hostname: "old", Location: zone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Write(moment(1), "t", 1, line("first"))
+	if err := l.Change(LogOptions{File: filepath.Join(dir, "no", "such")}); err == nil {
+		t.Error("a log that cannot be opened is taken")
+	}
+	l.Write(moment(2), "t", 1, line("second"))
+	if err := l.Change(LogOptions{File: two, Hostname: "new", Location: zone}); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(moment(2), "t", 1, line("third"))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		one: "Nov 02 13:36:01 old t[1]: first\nNov 02 13:36:02 old t[1]: second\n",
+		two: "Nov 02 13:36:02 new t[1]: third\n",
+	} {
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
 func TestLogFacilities(t *testing.T) {
 	t.Parallel()
 	for name, code := range facilities {

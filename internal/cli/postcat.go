@@ -25,9 +25,6 @@ type catOptions struct {
 	types, offsets         bool
 }
 
-// decorated tells whether more than bare text is printed.
-func (o *catOptions) decorated() bool { return o.envelope || o.types || o.offsets }
-
 // runPostcat is postcat(1). Queue files of Postfix do not exist here: messages
 // are named by their queue id, with -q.
 func runPostcat(e *Env) int {
@@ -76,13 +73,13 @@ func runPostcat(e *Env) int {
 
 // catFiles refuses files: there are none that hold a message in our queue.
 func (e *Env) catFiles(files []string) int {
-	for _, file := range files {
-		if _, err := os.Stat(file); err != nil {
-			return e.Fatalf(1, "open %s: %s", file, reason(err))
-		}
-		return e.Fatalf(1, "%s: the queue does not consist of message files; use postcat -q with the queue id", file)
+	if len(files) == 0 {
+		return 0
 	}
-	return 0
+	if _, err := os.Stat(files[0]); err != nil {
+		return e.Fatalf(1, "open %s: %s", files[0], reason(err))
+	}
+	return e.Fatalf(1, "%s: the queue does not consist of message files; use postcat -q with the queue id", files[0])
 }
 
 // catMessages prints messages by their queue id.

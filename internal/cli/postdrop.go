@@ -80,7 +80,7 @@ func (e *Env) copyDrop(c *config) (string, error) {
 	lf := &lfWriter{w: limit}
 	if err := d.Content(lf); err != nil {
 		if errors.Is(err, errTooBig) {
-			err = errors.New("File too large")
+			err = optionError("File too large")
 		}
 		return w.Name(), err
 	}

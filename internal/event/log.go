@@ -59,9 +59,11 @@ type Log struct {
 
 	wake, full chan struct{}
 	flush      chan chan error
+	end        chan struct{}
 	change     chan change
 	done       chan struct{}
 	out        output // of the writer alone
+	last       error  // of the last drain, set before done is closed
 	subs       subscribers
 }
 
@@ -93,7 +95,7 @@ type output interface {
 func OpenLog(opt LogOptions) (*Log, error) {
 	l := &Log{
 		metrics: opt.Metrics, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		flush: make(chan chan error), change: make(chan change), done: make(chan struct{}),
+		flush: make(chan chan error), end: make(chan struct{}), change: make(chan change), done: make(chan struct{}),
 		sec: -1,
 	}
 	f, out, err := opt.open()
@@ -249,10 +251,10 @@ func (l *Log) run() {
 		case reply := <-l.flush:
 			reply <- l.drain()
 			due = nil
-			if l.isClosed() {
-				return
-			}
 			continue
+		case <-l.end:
+			l.last = l.drain()
+			return
 		case c := <-l.change:
 			c.reply <- errors.Join(l.drain(), l.changeTo(c))
 			due = nil
@@ -322,12 +324,6 @@ func (l *Log) changeTo(c change) error {
 	return errors.Join(err, old.close())
 }
 
-func (l *Log) isClosed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closed
-}
-
 // Flush writes everything that was logged so far and waits for it.
 func (l *Log) Flush() error {
 	reply := make(chan error, 1)
@@ -363,6 +359,12 @@ func (l *Log) ask(c change) error {
 	}
 }
 
+// closeTimeout bounds how long the end of the process waits for the log.
+const closeTimeout = 3 * time.Second
+
+// errHung says that the disk or the reader of the log does not take lines.
+var errHung = errors.New("the mail log hangs")
+
 // Close flushes the log and ends the writer. Lines written later are dropped.
 func (l *Log) Close() error {
 	l.mu.Lock()
@@ -372,8 +374,15 @@ func (l *Log) Close() error {
 	if already {
 		return nil
 	}
-	err := l.Flush()
-	<-l.done
+	close(l.end)
+	hung := time.NewTimer(closeTimeout)
+	defer hung.Stop()
+	select {
+	case <-l.done:
+	case <-hung.C:
+		l.subs.closeAll()
+		return errHung
+	}
 	l.subs.closeAll()
-	return errors.Join(err, l.out.close())
+	return errors.Join(l.last, l.out.close())
 }

@@ -188,6 +188,12 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
+func (s *stuck) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 func TestLogNeverWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -210,13 +216,30 @@ func TestLogNeverWaits(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		text := out.text.String()
+		text := out.String()
 		if !strings.Contains(text, "lines of the mail log were lost") || !strings.Contains(text, "at last") {
-			t.Errorf("the log does not tell of lost lines")
+			t.Errorf("the log of %d bytes, ending in %q, does not tell of lost lines", len(text), text[max(0, len(text)-100):])
 		}
 		if len(text) > 2*logMax {
 			t.Errorf("%d bytes were kept", len(text))
 		}
+	})
+}
+
+func TestLogCloseDoesNotHang(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		out := &stuck{open: make(chan struct{})}
+		l, err := OpenLog(LogOptions{File: "/dev/stdout", Stdout: out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Write(moment(1), "t", 1, line("never"))
+		if err := l.Close(); !errors.Is(err, errHung) {
+			t.Errorf("Close: %v", err)
+		}
+		close(out.open) // let the writer end
+		synctest.Wait()
 	})
 }
 
@@ -259,15 +282,16 @@ func TestLogCountsLostLines(t *testing.T) {
 func TestLogFlushesByItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		l, err := OpenLog(LogOptions{File: "/dev/stdout", Stdout: &out})
+		out := &stuck{open: make(chan struct{})}
+		close(out.open)
+		l, err := OpenLog(LogOptions{File: "/dev/stdout", Stdout: out})
 		if err != nil {
 			t.Fatal(err)
 		}
 		l.Write(moment(1), "t", 1, line("one"))
 		time.Sleep(logDelay / 2)
 		synctest.Wait()
-		if out.Len() != 0 {
+		if out.String() != "" {
 			t.Error("written before its time")
 		}
 		time.Sleep(logDelay)

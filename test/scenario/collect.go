@@ -120,11 +120,13 @@ func (r *Raw) Transcript() []string {
 		if _, reply, ok := strings.Cut(line, "< "); ok {
 			m.Learn(reply)
 		}
+		m.Learn(line)
 	}
 	var out []string
 	for _, line := range r.Steps {
 		out = append(out, m.Line(line))
 	}
+	out = sortListings(out)
 	out = append(out, "", "== log")
 	return append(out, arrange(r.Log, m)...)
 }

@@ -91,6 +91,9 @@ func (p *stage) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p.sc.Sinks {
+		if s.local() {
+			continue // in a directory that the server makes
+		}
 		if err := p.startSink(s); err != nil {
 			return err
 		}
@@ -122,7 +125,7 @@ func (p *stage) prepare(ctx context.Context) error {
 func (p *stage) startSink(s Sink) error {
 	var sink *testkit.Sink
 	var err error
-	if strings.HasPrefix(s.Addr, "/") {
+	if s.local() {
 		if err := os.MkdirAll(filepath.Dir(s.Addr), 0o755); err != nil {
 			return err
 		}
@@ -148,7 +151,17 @@ func (p *stage) startSink(s Sink) error {
 // start starts the server.
 func (p *stage) start(ctx context.Context) error {
 	p.running = true
-	return p.StartServer(ctx, "/etc/postfix", box.ServerIP+":25")
+	if err := p.StartServer(ctx, "/etc/postfix", box.ServerIP+":25"); err != nil {
+		return err
+	}
+	for _, s := range p.sc.Sinks {
+		if s.local() && p.sinks[s.Addr] == nil {
+			if err := p.startSink(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // say adds lines to the record.

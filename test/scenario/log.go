@@ -11,7 +11,7 @@ import (
 // silent are log lines that say nothing about the mail: starts and stops,
 // statistics, and remarks about the machine.
 var silent = regexp.MustCompile(`postfix-script|postfix/master: (?:daemon started|terminating|reload)|statistics: |dict_nis_init|` +
-	`backwards-compatible|cleanup: warning: (?:file system clock|resetting file time)|/postlog: |scache: |master: warning: process .* killed by signal`)
+	`backwards-compatible|COMPATIBILITY_README|disable backwards compat|cleanup: warning: (?:file system clock|resetting file time)|/postlog: |scache: |master: warning: process .* killed by signal`)
 
 // retry are the lines that each attempt to deliver writes again.
 var retry = regexp.MustCompile(`\(queue active\)$|: connect to |status=deferred|: host \S+ said: |refused to talk to me: `)

@@ -22,10 +22,18 @@ func Jobs() map[string]box.Job {
 
 // Raw is what a play gave, before anything is hidden.
 type Raw struct {
-	// Steps is the record of the script, then mailboxes and sinks.
+	// Steps is the record of the script, as it was played.
 	Steps []string
+	// Mail is what arrived in mailboxes and at sinks.
+	Mail []Delivered
 	// Log is the mail log.
 	Log []string
+}
+
+// Delivered is one message at its end.
+type Delivered struct {
+	// Where names the mailbox or the sink; Text shows envelope and content.
+	Where, Text string
 }
 
 // Play plays the scenario to a subject.
@@ -50,6 +58,7 @@ type stage struct {
 	order   []string        // of the sinks
 	gone    map[string]bool // clients whose session the server has ended
 	out     []string
+	mail    []Delivered
 	running bool
 	closed  int // sessions that have ended
 }

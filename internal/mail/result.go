@@ -36,12 +36,29 @@ type Result struct {
 	Relay string
 	// Expanded and Relayed qualify Sent for success reports (RFC 3464 2.3.3).
 	Expanded, Relayed bool
+	// DSNPassed tells that the next hop took over the duty to report success
+	// (RFC 3461 5.2.1), so that we do not.
+	DSNPassed bool
 	// TLS is the tls= value of the log, empty when not applicable.
 	TLS string
 	// ConnUse counts the deliveries over the same connection, 0 when unknown.
 	ConnUse int
 	// Connected is when the connection was ready for the transaction, for delays=c/d.
 	Connected time.Time
+	// Steps are the deliveries behind this answer when it stands for several (an
+	// alias); each is logged instead of the answer itself.
+	Steps []Step
+	// Sync makes the delivery durable; nil when it is. The message stays in the
+	// queue until Sync has returned nil.
+	Sync func() error
 	// SiteFailure tells qmgr that the whole destination did not answer.
 	SiteFailure bool
+}
+
+// Step is one delivery behind an answer.
+type Step struct {
+	To             Address
+	Outcome        Outcome
+	Enhanced, Text string
+	Relay          string
 }

@@ -85,12 +85,14 @@ type TLS struct {
 	// OpenSSL name, Bits is the strength of its key.
 	Protocol, Cipher string
 	Bits             int
-	// Curve is the key exchange group, Signature the server's signature scheme.
-	Curve, Signature string
+	// Curve is the key exchange group, Signature the server's signature as
+	// OpenSSL names it ("ECDSA (P-256)"), Digest its hash ("SHA256").
+	Curve, Signature, Digest string
 	// PeerCN, PeerIssuer and fingerprints are empty without a client certificate.
 	PeerCN, PeerIssuer, Fingerprint, KeyFingerprint string
-	// PeerPresent and PeerTrusted describe the client certificate.
-	PeerPresent, PeerTrusted bool
+	// PeerPresent and PeerTrusted describe the client certificate; CertAsked
+	// tells whether the server asked for one.
+	PeerPresent, PeerTrusted, CertAsked bool
 	// ServerName is what the client asked for (SNI).
 	ServerName string
 }

@@ -1,0 +1,70 @@
+package smtp
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"postroad/internal/dns"
+)
+
+// failure is why something could not be done: for a site, a server, or one
+// recipient.
+type failure struct {
+	// dsn and text are the status of the recipients that it hits.
+	dsn, text string
+	// mta and diag are what a server said, for delivery reports; empty when the
+	// failure is our own finding.
+	mta, diag string
+	// warning is an extra line for the log.
+	warning string
+}
+
+func newFailure(dsn, text string) *failure { return &failure{dsn: dsn, text: text} }
+
+// replyFailure is a refusal by a server: "host X said: ...".
+func replyFailure(r *reply, host, before, after string) *failure {
+	line := r.line()
+	return &failure{dsn: r.enhanced(), text: before + line + after, mta: host, diag: line}
+}
+
+// lookupFailure is a failed DNS lookup.
+func lookupFailure(err error, dsn string) *failure {
+	var e *dns.Error
+	if errors.As(err, &e) {
+		return newFailure(dsn, "Host or domain name not found. "+e.Error())
+	}
+	return newFailure(dsn, err.Error())
+}
+
+func (f *failure) soft() bool  { return f.dsn[0] == '4' }
+func (f *failure) loops() bool { return f.dsn == "5.4.6" || f.dsn == "4.4.6" }
+
+// soften makes a permanent failure temporary.
+func (f *failure) soften() {
+	if f.dsn[0] == '5' {
+		f.dsn = "4" + f.dsn[1:]
+	}
+}
+
+// errnoText is the system's word for an error, as C programs print it.
+func errnoText(err error) string {
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
+		return "Connection timed out"
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err.Error()
+	}
+	text := errno.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// isTimeout tells a deadline from a lost connection.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

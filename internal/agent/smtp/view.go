@@ -1,0 +1,74 @@
+package smtp
+
+import (
+	"context"
+	"net/netip"
+
+	"postroad/internal/event"
+	"postroad/internal/postconf"
+	"postroad/internal/table"
+)
+
+// Deps are the things outside the configuration that FromView needs.
+type Deps struct {
+	Tables   *table.Set
+	Resolver Resolver
+	// Own, Source4, Source6 and Dial are as in Config.
+	Own              func(netip.Addr) bool
+	Source4, Source6 netip.Addr
+	Dial             Dialer
+	Log              *event.Logger
+}
+
+// FromView makes the agent of a master.cf service whose command is smtp, or
+// lmtp when lmtp is set. The Client is nil when a problem is fatal.
+func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem) {
+	cfg := Config{LMTP: lmtp, Resolver: d.Resolver, Own: d.Own, Source4: d.Source4, Source6: d.Source6, Dial: d.Dial, Log: d.Log}
+	problems := v.Decode(&cfg.Common)
+	if lmtp {
+		problems = append(problems, v.DecodeLMTP(&cfg.Settings)...)
+	} else {
+		problems = append(problems, v.Decode(&cfg.Settings)...)
+	}
+	name := "smtp"
+	if lmtp {
+		name = "lmtp"
+	}
+	fatal := func(err error) {
+		if err != nil {
+			problems = append(problems, postconf.Problem{Fatal: true, Text: err.Error()})
+		}
+	}
+	maps := func(param string, specs []string) Maps {
+		m, err := d.Tables.Maps(name+param, specs)
+		fatal(err)
+		if m.Empty() {
+			return nil
+		}
+		return finder{m}
+	}
+	cfg.TLSPolicy = maps("_tls_policy_maps", cfg.Settings.TLSPolicyMaps)
+	cfg.Passwords = maps("_sasl_password_maps", cfg.Settings.SASLPasswordMaps)
+	if len(cfg.Settings.CacheDestinations) > 0 {
+		list, err := d.Tables.DomainList(name+"_connection_cache_destinations", cfg.Settings.CacheDestinations, false)
+		fatal(err)
+		if err == nil {
+			cfg.CacheAlways = list
+		}
+	}
+	if postconf.HasFatal(problems) {
+		return nil, problems
+	}
+	c, err := New(cfg)
+	fatal(err)
+	return c, problems
+}
+
+// finder is a list of tables as this room looks into it.
+type finder struct{ maps *table.Maps }
+
+// Find implements Maps.
+func (f finder) Find(ctx context.Context, key string) (string, bool, error) {
+	hit, err := f.maps.Lookup(ctx, key)
+	return hit.Value, hit.Found, err
+}

@@ -1,0 +1,60 @@
+package dns
+
+import "errors"
+
+// Kind says what a failed lookup means.
+type Kind uint8
+
+const (
+	// Temporary means that nobody could answer now. It is the zero value, so
+	// that an unset kind never reads as "does not exist".
+	Temporary Kind = iota
+	// NotFound means that the name does not exist (NXDOMAIN).
+	NotFound
+	// NoData means that the name exists without records of the type.
+	NoData
+)
+
+// Texts of the resolver, as mail logs have always shown them.
+const (
+	textNotFound  = "Host not found"
+	textTryAgain  = "Host not found, try again"
+	textNoData    = "Host found but no data record of requested type"
+	textMalformed = "Malformed or unexpected name server reply"
+	textBadName   = "Invalid host or domain name"
+)
+
+// Error is a lookup without a result.
+type Error struct {
+	Kind Kind
+	// Name and Type are the question, Type in text ("MX").
+	Name, Type string
+	// Text is the reason.
+	Text string
+	// Cause is what lies behind a temporary failure, or nil. It is for the log.
+	Cause error
+}
+
+// Error implements error, in the words of the mail log.
+func (e *Error) Error() string {
+	return "Name service error for name=" + e.Name + " type=" + e.Type + ": " + e.Text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// IsTemporary tells whether err asks to try again; any error that is not an
+// *Error of another kind does.
+func IsTemporary(err error) bool {
+	if err == nil {
+		return false
+	}
+	return !IsNotFound(err)
+}
+
+// IsNotFound tells whether err is the certain knowledge that there is no such
+// name or no such record.
+func IsNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind != Temporary
+}

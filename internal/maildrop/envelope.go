@@ -1,0 +1,133 @@
+package maildrop
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"postroad/internal/mail"
+)
+
+const (
+	// MaxRecipients bounds the recipients of one file.
+	MaxRecipients = 100_000
+	// maxAttrs bounds the attributes of one envelope, those of its recipients
+	// not counted; Postfix has the same limit.
+	maxAttrs = 1024
+	// maxText bounds one address, name or attribute.
+	maxText = 16 << 10
+)
+
+// Recipient is one recipient as it was given on the command line or found in
+// the header.
+type Recipient struct {
+	// Address is in internal form and need not have a domain.
+	Address mail.Address
+	// ORCPT and Notify are the DSN parameters (RFC 3461).
+	ORCPT  string
+	Notify mail.Notify
+}
+
+// Envelope is what sendmail(1) knows about a message beside its content.
+type Envelope struct {
+	// Queued is when the message was submitted. pickup only warns by it; the
+	// queue lifetime counts from the moment of the pickup's commit.
+	Queued time.Time
+	// FullName is the name of the submitting user, for a From header.
+	FullName string
+	// Sender is the envelope sender as given, internal form.
+	Sender mail.Address
+	// Recipients are those known before the content.
+	Recipients []Recipient
+	// EnvID, Ret and VERP are options -V, -R and -XV.
+	EnvID string
+	Ret   mail.Ret
+	VERP  string
+	// Encoding is "8bit", "7bit" or empty (option -B).
+	Encoding string
+	// Trace is option -v: report about the delivery. Probe is -bv: route and
+	// check, deliver nothing, report.
+	Trace, Probe bool
+	// OrigID is the queue id of a message that was put back for a new cleaning.
+	OrigID mail.QueueID
+}
+
+// Bits of Postfix's trace_flags attribute.
+const (
+	traceUserProbe = 1 << 9  // sendmail -bv
+	traceRecord    = 1 << 10 // sendmail -v
+)
+
+// attributes lists the attributes of the envelope in the order of writing.
+func (e *Envelope) attributes() []string {
+	var out []string
+	if e.EnvID != "" {
+		out = append(out, "envelope_id="+e.EnvID)
+	}
+	if e.Ret != mail.RetUnset {
+		out = append(out, "ret_flags="+strconv.Itoa(int(e.Ret)))
+	}
+	flags := 0
+	if e.Probe {
+		flags |= traceUserProbe
+	}
+	if e.Trace {
+		flags |= traceRecord
+	}
+	if flags != 0 {
+		out = append(out, "trace_flags="+strconv.Itoa(flags))
+	}
+	return append(out, "rewrite_context=local")
+}
+
+// setAttr takes one attribute; an unknown one is ignored, since a local user
+// may write what he likes and none of the others is his to set.
+func (e *Envelope) setAttr(name, value string) error {
+	switch name {
+	case "envelope_id":
+		e.EnvID = value
+	case "ret_flags":
+		n, err := strconv.Atoi(value)
+		if err != nil || n < int(mail.RetUnset) || n > int(mail.RetHeaders) {
+			return formatError("ret_flags=%.20q", value)
+		}
+		e.Ret = mail.Ret(n)
+	case "trace_flags":
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return formatError("trace_flags=%.20q", value)
+		}
+		e.Trace, e.Probe = n&traceRecord != 0, n&traceUserProbe != 0
+	case "encoding":
+		if strings.EqualFold(value, "8bit") || strings.EqualFold(value, "7bit") {
+			e.Encoding = strings.ToLower(value)
+		}
+	}
+	return nil
+}
+
+// parseTime reads the T record: seconds and perhaps microseconds.
+func parseTime(s string) (time.Time, error) {
+	whole, frac, _ := strings.Cut(s, " ")
+	sec, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || sec < 0 {
+		return time.Time{}, formatError("time %.40q", s)
+	}
+	usec, err := strconv.ParseInt(strings.TrimSpace(frac), 10, 64)
+	if err != nil || usec < 0 || usec > 999_999 {
+		usec = 0
+	}
+	return time.Unix(sec, usec*1000), nil
+}
+
+// clean refuses envelope text that could break a record, a header or a log
+// line apart.
+func clean(kind byte, s string) error {
+	if len(s) > maxText {
+		return formatError("type %c of %d bytes", kind, len(s))
+	}
+	if strings.ContainsAny(s, "\x00\r\n") {
+		return formatError("type %c with a line break or NUL", kind)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package maildrop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// DirName is the maildrop below $queue_directory.
+const DirName = "maildrop"
+
+// Writer makes one file. It is an Encoder over a file that no reader sees
+// before Commit.
+type Writer struct {
+	*Encoder
+	file *os.File
+	name string
+	done bool
+}
+
+// Create starts a message in the maildrop below queueDir. The caller ends it
+// with Commit or Abort.
+func Create(queueDir string, e *Envelope) (*Writer, error) {
+	file, err := createFile(filepath.Join(queueDir, DirName))
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{file: file, name: filepath.Base(file.Name())}
+	if w.Encoder, err = NewEncoder(file, e); err != nil {
+		w.Abort()
+		return nil, err
+	}
+	return w, nil
+}
+
+// createFile makes a file with a name of its own: the microsecond in front
+// spreads the names as Postfix's do, the time behind makes them unique, and
+// O_EXCL decides.
+func createFile(dir string) (*os.File, error) {
+	for try := 0; ; try++ {
+		now := time.Now()
+		name := fmt.Sprintf("%05X%X", now.Nanosecond()/1000, now.UnixNano()+int64(try))
+		file, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if errors.Is(err, os.ErrExist) && try < 100 {
+			continue
+		}
+		return file, err
+	}
+}
+
+// Name is the name of the file in the maildrop.
+func (w *Writer) Name() string { return w.name }
+
+// Commit makes the message durable and visible to pickup(8).
+func (w *Writer) Commit() error {
+	if w.done {
+		return errStage
+	}
+	err := w.Encoder.Close()
+	if err == nil {
+		err = w.file.Chmod(0o700)
+	}
+	if err == nil {
+		err = w.file.Sync()
+	}
+	if err != nil {
+		w.Abort()
+		return err
+	}
+	w.done = true
+	// Where the directory may be read, its sync adds what a file system owes us
+	// beyond the sync of a new file; a set-gid postdrop may not, which is fine.
+	if dir, err := os.Open(filepath.Dir(w.file.Name())); err == nil {
+		_ = dir.Sync()
+		_ = dir.Close()
+	}
+	return w.file.Close()
+}
+
+// Abort removes the file unless it has been committed.
+func (w *Writer) Abort() {
+	if w.done {
+		return
+	}
+	w.done = true
+	_ = os.Remove(w.file.Name())
+	_ = w.file.Close()
+}
+
+// validName tells whether a name can be that of a message: one of ours or of
+// Postfix's, no dot files, no other junk.
+func validName(name string) bool {
+	if len(name) < 6 || len(name) > 100 {
+		return false
+	}
+	return strings.IndexFunc(name, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+}

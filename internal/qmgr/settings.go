@@ -1,0 +1,50 @@
+package qmgr
+
+import (
+	"time"
+
+	"postroad/internal/mail"
+)
+
+// Settings are the main.cf parameters that qmgr(8) reads, but for those formed
+// from transport names, which are in Limits.
+type Settings struct {
+	// MinimalBackoff and MaximalBackoff bound the time between attempts.
+	MinimalBackoff time.Duration `postconf:"minimal_backoff_time"`
+	MaximalBackoff time.Duration `postconf:"maximal_backoff_time"`
+	// Lifetime is when a message goes back, BounceLifetime when it is a bounce.
+	Lifetime       time.Duration `postconf:"maximal_queue_lifetime"`
+	BounceLifetime time.Duration `postconf:"bounce_queue_lifetime"`
+	// DelayWarning is the age at which the sender is warned; 0 is never.
+	DelayWarning time.Duration `postconf:"delay_warning_time"`
+	// ActiveLimit bounds the messages in memory.
+	ActiveLimit int `postconf:"qmgr_message_active_limit"`
+	// SoftBounce turns every bounce into a deferral.
+	SoftBounce bool `postconf:"soft_bounce"`
+	// DelayDigits bounds the decimals of delay= in the log.
+	DelayDigits int `postconf:"delay_logging_resolution_limit"`
+	// DeferTransports lists transports whose mail waits for a flush.
+	DeferTransports []string `postconf:"defer_transports"`
+	// DoubleBounce is the local part that nothing is returned to.
+	DoubleBounce string `postconf:"double_bounce_sender"`
+}
+
+// lifetime is how long a message may wait.
+func (s *Settings) lifetime(sender mail.Address) time.Duration {
+	if sender == "" {
+		return s.BounceLifetime
+	}
+	return s.Lifetime
+}
+
+// retryAt is when to try a message of that age again: the waiting time is its
+// age, within the bounds.
+func (s *Settings) retryAt(now, arrived time.Time) time.Time {
+	wait := now.Sub(arrived)
+	return now.Add(min(max(wait, s.MinimalBackoff), max(s.MaximalBackoff, s.MinimalBackoff)))
+}
+
+// expired tells whether a message that failed now has waited long enough.
+func (s *Settings) expired(env *mail.Envelope, now time.Time) bool {
+	return now.Sub(env.Arrived) >= s.lifetime(env.Sender)
+}

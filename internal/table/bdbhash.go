@@ -1,0 +1,167 @@
+package table
+
+import "math/bits"
+
+// Hash files put the pairs of a bucket on a chain of pages. The meta page
+// holds, from offset 72: the last bucket, two masks, the fill factor, the
+// number of elements, a check value, and the "spares": bucket b begins on page
+// b + spares[ceil(log2(b+1))].
+const (
+	itemData    = 1 // key or value
+	itemOffPage = 3 // key or value on overflow pages
+	hashSpares  = 96
+	// hashCheckKey is hashed to see whether the file uses our hash function.
+	hashCheckKey = "%$sniglet^&"
+)
+
+// hashFile looks up keys in a Berkeley DB hash file.
+type hashFile struct {
+	*bdbFile
+	maxBucket, highMask, lowMask uint32
+	spares                       [32]uint32
+}
+
+// newHashFile checks the whole file, so that a lookup meets no surprise.
+func newHashFile(data string) (*hashFile, error) {
+	f, err := openBDB(data, bdbHashMagic, pageHashMeta)
+	if err != nil {
+		return nil, err
+	}
+	h := &hashFile{bdbFile: f, maxBucket: f.u32(data, 72), highMask: f.u32(data, 76), lowMask: f.u32(data, 80)}
+	for i := range h.spares {
+		h.spares[i] = f.u32(data, hashSpares+4*i)
+	}
+	if f.u32(data, 92) != fnv(hashCheckKey, true) {
+		return nil, damaged("made with another hash function")
+	}
+	if f.u32(data, 48) != 0 {
+		return nil, damaged("duplicate keys or several databases in one file")
+	}
+	if h.maxBucket >= f.pages || h.highMask < h.maxBucket || h.lowMask > h.maxBucket {
+		return nil, damaged("bucket %d of %d pages", h.maxBucket, f.pages)
+	}
+	budget := f.pages
+	if err = h.walk(&budget, f.note); err != nil {
+		return nil, err
+	}
+	return h, f.noted()
+}
+
+// fnv is the hash function of Berkeley DB since 3.1, over key and, when nul is
+// set, a NUL.
+func fnv(key string, nul bool) uint32 {
+	var h uint32
+	for i := 0; i < len(key); i++ {
+		h = h*16777619 ^ uint32(key[i])
+	}
+	if nul {
+		h *= 16777619
+	}
+	return h
+}
+
+// bucketPage returns the first page of a bucket.
+func (h *hashFile) bucketPage(bucket uint32) uint32 {
+	return bucket + h.spares[bits.Len32(bucket)&31]
+}
+
+// get returns the value of key in one of its two forms.
+func (h *hashFile) get(key string, nul bool) (string, bool, error) {
+	bucket := fnv(key, nul) & h.highMask
+	if bucket > h.maxBucket {
+		bucket &= h.lowMask
+	}
+	n := h.bucketPage(bucket)
+	for hops := uint32(0); n != 0; hops++ {
+		p, err := h.hashPage(n, hops)
+		if err != nil {
+			return "", false, err
+		}
+		for i := 0; i+1 < p.entries; i += 2 {
+			item, err := h.item(p, i)
+			if err != nil {
+				return "", false, err
+			}
+			if isKey(item, key, nul) {
+				value, err := h.item(p, i+1)
+				return cText(value), err == nil, err
+			}
+		}
+		n = h.next(p)
+	}
+	return "", false, nil
+}
+
+// hashPage returns page n of a bucket's chain.
+func (h *hashFile) hashPage(n, hops uint32) (page, error) {
+	p, err := h.page(n)
+	if err != nil {
+		return p, err
+	}
+	if p.kind != pageHash && p.kind != pageHashOld || p.entries%2 != 0 || hops >= h.pages {
+		return p, damaged("hash page %d", n)
+	}
+	return p, nil
+}
+
+// item returns item i of a page. Items have no length of their own: each ends
+// where the one before it begins.
+func (h *hashFile) item(p page, i int) (string, error) {
+	start, err := h.offset(p, i)
+	if err != nil {
+		return "", err
+	}
+	end := h.pageSize
+	if i > 0 {
+		end = h.u16(p.text, pageHeader+2*(i-1))
+	}
+	if end <= start || end > h.pageSize {
+		return "", damaged("item from %d to %d", start, end)
+	}
+	text := p.text[start:end]
+	switch {
+	case text[0] == itemData:
+		return text[1:], nil
+	case text[0] == itemOffPage && len(text) >= 12:
+		return h.overflow(h.u32(text, 4), h.u32(text, 8))
+	}
+	return "", damaged("item of type %d", text[0])
+}
+
+// walk calls fn for each raw pair in the order of the file. budget bounds the
+// pages it may visit; there are no more buckets and chained pages than that.
+func (h *hashFile) walk(budget *uint32, fn func(key, value string) bool) error {
+	for bucket := uint32(0); bucket <= h.maxBucket; bucket++ {
+		for n := h.bucketPage(bucket); n != 0; {
+			if *budget == 0 {
+				return damaged("pages are linked twice")
+			}
+			*budget--
+			p, err := h.hashPage(n, 0)
+			if err != nil {
+				return err
+			}
+			for i := 0; i+1 < p.entries; i += 2 {
+				key, err := h.item(p, i)
+				if err != nil {
+					return err
+				}
+				value, err := h.item(p, i+1)
+				if err != nil {
+					return err
+				}
+				if !fn(key, value) {
+					return nil
+				}
+			}
+			n = h.next(p)
+		}
+	}
+	return nil
+}
+
+// each implements bdbIndex.
+func (h *hashFile) each(fn func(Entry) bool) error {
+	budget := h.pages
+	return h.walk(&budget, func(key, value string) bool { return fn(h.entry(key, value)) })
+}

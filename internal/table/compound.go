@@ -1,0 +1,210 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// openProxy opens proxy:type:name. Postfix asks proxymap(8) to spare each
+// process its own copy; our copy is shared by all already.
+func openProxy(name string, o *Options) (Table, error) {
+	t, err := Open(name, *o)
+	if err != nil {
+		return nil, err
+	}
+	return &renamed{Table: t, name: "proxy:" + name}, nil
+}
+
+// openDebug opens debug:type:name, which logs each access.
+func openDebug(name string, o *Options) (Table, error) {
+	t, err := Open(name, *o)
+	if err != nil {
+		return nil, err
+	}
+	return &debugTable{renamed: renamed{Table: t, name: "debug:" + name}, log: o.warnf}, nil
+}
+
+// renamed is a table under another name.
+type renamed struct {
+	Table
+	name string
+}
+
+// String implements Table.
+func (r *renamed) String() string { return r.name }
+
+// Each implements Lister when the inner table does.
+func (r *renamed) Each(fn func(Entry) bool) error {
+	l, ok := r.Table.(Lister)
+	if !ok {
+		return errNoSequence
+	}
+	return l.Each(fn)
+}
+
+// debugTable logs each lookup.
+type debugTable struct {
+	renamed
+	log func(format string, args ...any)
+}
+
+// Lookup implements Table.
+func (d *debugTable) Lookup(ctx context.Context, key string) (string, bool, error) {
+	value, ok, err := d.Table.Lookup(ctx, key)
+	switch {
+	case err != nil:
+		d.log("%s lookup: \"%s\" = error: %v", d.name, key, err)
+	case ok:
+		d.log("%s lookup: \"%s\" = \"%s\"", d.name, key, value)
+	default:
+		d.log("%s lookup: \"%s\" = not found", d.name, key)
+	}
+	return value, ok, err
+}
+
+// openMembers opens the tables in "{type:name, type:name}".
+func openMembers(typ, name string, o *Options) ([]Table, error) {
+	inner, err := braced(name)
+	if err != nil || trimSpace(inner) == "" {
+		return nil, fmt.Errorf("bad syntax: \"%s:%s\"; need \"%s:{type:name...}\"", typ, name, typ)
+	}
+	var tables []Table
+	for _, spec := range splitBraced(inner) {
+		t, err := Open(spec, *o)
+		if err != nil {
+			return nil, errors.Join(err, closeAll(tables))
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+// closeAll closes tables.
+func closeAll(tables []Table) error {
+	var errs []error
+	for _, t := range tables {
+		errs = append(errs, t.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// pipe is pipemap: the result of each table is the key of the next.
+type pipe struct {
+	name   string
+	tables []Table
+}
+
+// openPipe opens pipemap:{type:name, ...}.
+func openPipe(name string, o *Options) (Table, error) {
+	tables, err := openMembers("pipemap", name, o)
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{name: "pipemap:" + name, tables: tables}, nil
+}
+
+// Lookup implements Table.
+func (p *pipe) Lookup(ctx context.Context, key string) (string, bool, error) {
+	for _, t := range p.tables {
+		value, ok, err := t.Lookup(ctx, key)
+		if err != nil {
+			return "", false, asLookupError(t, key, err)
+		}
+		if !ok {
+			return "", false, nil
+		}
+		if key = value; key == "" {
+			return "", false, &LookupError{Table: t.String(), Key: key, Err: ErrEmptyResult}
+		}
+	}
+	return key, true, nil
+}
+
+// Kind is that of the first table: it alone sees the key.
+func (p *pipe) Kind() Kind { return p.tables[0].Kind() }
+
+// String implements Table.
+func (p *pipe) String() string { return p.name }
+
+// Close implements Table.
+func (p *pipe) Close() error { return closeAll(p.tables) }
+
+// union is unionmap: the results of all tables, joined by commas.
+type union struct {
+	name   string
+	tables []Table
+}
+
+// openUnion opens unionmap:{type:name, ...}.
+func openUnion(name string, o *Options) (Table, error) {
+	tables, err := openMembers("unionmap", name, o)
+	if err != nil {
+		return nil, err
+	}
+	return &union{name: "unionmap:" + name, tables: tables}, nil
+}
+
+// Lookup implements Table.
+func (u *union) Lookup(ctx context.Context, key string) (string, bool, error) {
+	var all []string
+	for _, t := range u.tables {
+		value, ok, err := t.Lookup(ctx, key)
+		if err != nil {
+			return "", false, asLookupError(t, key, err)
+		}
+		if ok && value != "" {
+			all = append(all, value)
+		}
+	}
+	return strings.Join(all, ","), len(all) > 0, nil
+}
+
+// Kind is that of the first table.
+func (u *union) Kind() Kind { return u.tables[0].Kind() }
+
+// String implements Table.
+func (u *union) String() string { return u.name }
+
+// Close implements Table.
+func (u *union) Close() error { return closeAll(u.tables) }
+
+// random is randmap: one of several results, whatever the key.
+type random struct {
+	name   string
+	values []string
+}
+
+// openRandom opens randmap:{value, value}.
+func openRandom(name string, _ *Options) (Table, error) {
+	inner, err := braced(name)
+	if err != nil || trimSpace(inner) == "" {
+		return nil, fmt.Errorf("bad syntax: \"randmap:%s\"; need \"randmap:{value...}\"", name)
+	}
+	r := &random{name: "randmap:" + name}
+	for _, value := range splitBraced(inner) {
+		if value[0] == '{' {
+			if value, err = braced(value); err != nil {
+				return nil, fmt.Errorf("%w: \"randmap:%s\"; need \"randmap:{value...}\"", err, name)
+			}
+		}
+		r.values = append(r.values, trimSpace(value))
+	}
+	return r, nil
+}
+
+// Lookup implements Table.
+func (r *random) Lookup(context.Context, string) (string, bool, error) {
+	return r.values[rand.IntN(len(r.values))], true, nil
+}
+
+// Kind implements Table.
+func (r *random) Kind() Kind { return Pattern }
+
+// String implements Table.
+func (r *random) String() string { return r.name }
+
+// Close implements Table.
+func (r *random) Close() error { return nil }

@@ -1,0 +1,49 @@
+// Package table is the room of lookup tables: what Postfix calls dict(3), maps(3),
+// mail_addr_find(3) and match_list(3), and the work of postmap(1), postalias(1)
+// and proxymap(8).
+//
+// A table is named "type:name". The types are rows in types.go; each has a
+// file of its own. A Set holds the tables of one configuration generation, a
+// Maps is the list of tables of one parameter, and a MatchList is a list like
+// mydestination or mynetworks.
+//
+// Invariants:
+//
+//  1. A lookup has three answers: found, not found, error. An error means "try
+//     later"; it is never folded into "not found". A table that cannot be
+//     opened, or whose file makes no sense, answers every lookup with an error.
+//  2. A table is an immutable snapshot from the moment it is opened, safe for
+//     any number of goroutines, and lookups take no locks. (unix: is the one
+//     exception: it follows the system's user database, as getpwnam does.)
+//  3. Keys of a fixed table are folded to lower case before they are looked up,
+//     keys of a pattern table are not. An empty key is never looked up.
+//  4. Derived keys (parent domains, parent networks, "@domain", addresses
+//     without extension, bare local parts) go to fixed tables only.
+//  5. Search is key-major: all tables of a list see one key before any table
+//     sees the next derived key. The first error ends the search.
+//  6. A lookup that returns an empty text is a configuration error.
+//  7. Files are read under the shared flock(2) that Postfix's postmap respects,
+//     and written as a new file that takes the place of the old in one rename.
+//
+// # hash: and btree:
+//
+// The name is the path without ".db". The rules, in order:
+//
+//   - PATH.db exists: it is used. It must be a Berkeley DB file of the right
+//     kind; a damaged one is an error. When the text PATH is newer (and not
+//     just being edited: older than 100 seconds) a warning says that the .db is
+//     older than its source, and the .db is still used, as Postfix does.
+//   - PATH.db is missing and the text PATH exists: the text is read as texthash:
+//     would (as an alias file where a line has "name: value" form), with
+//     one warning that names postmap.
+//   - Both are missing: an error.
+//
+// A configuration that is carried over from Postfix therefore works without
+// postmap and without Berkeley DB on the machine, and the .db files that we
+// write are read by Postfix.
+//
+// # Changed files
+//
+// Open is the only reader of table files. A later version that notices changed
+// files replaces the Table inside the Set's entry; nothing else holds file state.
+package table

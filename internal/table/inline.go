@@ -1,0 +1,60 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// openInline opens inline:{ key=value, {key = value with comma}, ... }.
+func openInline(name string, o *Options) (Table, error) {
+	title := "inline:" + name
+	const need = "need \"inline:{name=value...}\""
+	inner, err := braced(name)
+	if err != nil || trimSpace(inner) == "" {
+		return nil, fmt.Errorf("bad syntax: \"%s\"; %s", title, need)
+	}
+	m := &memory{name: title, entries: make(map[string]string)}
+	for _, pair := range splitBraced(inner) {
+		if pair[0] == '{' {
+			if pair, err = braced(pair); err != nil {
+				return nil, fmt.Errorf("%w: \"%s\"; %s", err, title, need)
+			}
+		}
+		key, value, err := splitNameValue(pair)
+		if err != nil {
+			return nil, fmt.Errorf("%w: \"%s\"; %s", err, title, need)
+		}
+		if !o.KeepCase {
+			key = Fold(key, o.UTF8)
+		}
+		if !m.add(key, value) {
+			o.warnf("%s: duplicate entry: \"%s\"; the last one counts", title, key)
+			m.entries[key] = value
+		}
+	}
+	return m, nil
+}
+
+// Errors of a "name = value" pair, in the words of Postfix.
+var (
+	errNoName   = errors.New("missing attribute name")
+	errNoEquals = errors.New("missing '=' after attribute name")
+)
+
+// splitNameValue splits "name = value"; the name has no white space inside.
+func splitNameValue(s string) (name, value string, err error) {
+	s = trimSpace(s)
+	end := strings.IndexAny(s, "="+asciiSpace)
+	if end < 0 {
+		end = len(s)
+	}
+	name, rest := s[:end], strings.TrimLeft(s[end:], asciiSpace)
+	if rest == "" || rest[0] != '=' {
+		if name == "" {
+			return "", "", errNoName
+		}
+		return "", "", errNoEquals
+	}
+	return name, strings.TrimLeft(rest[1:], asciiSpace), nil
+}

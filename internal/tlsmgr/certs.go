@@ -1,0 +1,186 @@
+package tlsmgr
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// maxPEM bounds a file of keys or certificates.
+const maxPEM = 4 << 20
+
+// LoadChains reads keys and certificates from files as smtpd_tls_chain_files
+// holds them: each private key is followed by its certificate and the chain
+// above it, in the same file or in the next.
+func LoadChains(files []string) ([]tls.Certificate, error) {
+	var certs []tls.Certificate
+	var key, chain []byte
+	flush := func(file string) error {
+		if key == nil && chain == nil {
+			return nil
+		}
+		if key == nil {
+			return fmt.Errorf("%s: certificate without a private key before it", file)
+		}
+		cert, err := tls.X509KeyPair(chain, key)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		certs = append(certs, cert)
+		key, chain = nil, nil
+		return nil
+	}
+	last := ""
+	for _, file := range files {
+		data, err := readFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for {
+			var b *pem.Block
+			if b, data = pem.Decode(data); b == nil {
+				break
+			}
+			switch {
+			case strings.HasSuffix(b.Type, "PRIVATE KEY"):
+				if err := flush(last); err != nil {
+					return nil, err
+				}
+				key = pem.EncodeToMemory(b)
+			case b.Type == "CERTIFICATE":
+				chain = append(chain, pem.EncodeToMemory(b)...)
+			}
+			last = file
+		}
+	}
+	if err := flush(last); err != nil {
+		return nil, err
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no certificate found in " + strings.Join(files, ", "))
+	}
+	return certs, nil
+}
+
+// loadPair reads a certificate file and its key file.
+func loadPair(certFile, keyFile string) (tls.Certificate, error) {
+	if keyFile == "" {
+		keyFile = certFile
+	}
+	certPEM, err := readFile(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	keyPEM, err := readFile(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s, %s: %w", certFile, keyFile, err)
+	}
+	return cert, nil
+}
+
+// readFile reads a bounded file.
+func readFile(file string) ([]byte, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > maxPEM {
+		return nil, fmt.Errorf("%s: too large for a certificate file", file)
+	}
+	return os.ReadFile(file)
+}
+
+// loadRoots reads trusted certificates from a file and a directory; nil means
+// that neither is given.
+func loadRoots(file, dir string) (*x509.CertPool, error) {
+	if file == "" && dir == "" {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if file != "" {
+		data, err := readFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("%s: no certificate found", file)
+		}
+	}
+	if dir != "" {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			// A file that is not a certificate is not an error in a directory.
+			if data, err := readFile(filepath.Join(dir, e.Name())); err == nil {
+				pool.AppendCertsFromPEM(data)
+			}
+		}
+	}
+	return pool, nil
+}
+
+// SelfSigned makes a certificate for hosts (names or addresses) with an ECDSA
+// P-256 key, for a server that has been given none.
+func SelfSigned(hosts []string) (certPEM, keyPEM []byte, err error) {
+	if len(hosts) == 0 {
+		return nil, nil, errors.New("tlsmgr: a certificate needs a name")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	tmpl := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: hosts[0]},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		// It is its own authority, so that it can be pinned as CAfile.
+		BasicConstraintsValid: true,
+	}
+	for _, h := range hosts {
+		if ip := net.ParseIP(strings.Trim(h, "[]")); ip != nil {
+			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
+		} else {
+			tmpl.DNSNames = append(tmpl.DNSNames, h)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(crypto.PrivateKey(key))
+	if err != nil {
+		return nil, nil, err
+	}
+	var c, k bytes.Buffer
+	if err := errors.Join(pem.Encode(&c, &pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.Encode(&k, &pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})); err != nil {
+		return nil, nil, err
+	}
+	return c.Bytes(), k.Bytes(), nil
+}

@@ -21,7 +21,7 @@ func NewMunger() *Munger { return &Munger{names: map[string]string{}} }
 var logID = regexp.MustCompile(`^[^[]*\[\d+\]: (?:warning: )?([0-9A-Za-z]{6,24}): `)
 
 // replyID finds the queue id in the reply to the end of the data.
-var replyID = regexp.MustCompile(`^2\d\d .*queued as ([0-9A-Za-z]{6,24})$`)
+var replyID = regexp.MustCompile(`^2\d\d .*queued as ([0-9A-Za-z]{6,24})\r?$`)
 
 // listID and jsonID find it in listings of the queue.
 var (

@@ -58,7 +58,7 @@ func parse(args []string) (options, error) {
 	var workloads, conns, sizes, subjects string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&o.rounds, "rounds", 3, "rounds; each runs every subject once per workload")
-	f.StringVar(&workloads, "workloads", "relay,accept,maildir,big,idle", "of relay, reuse, accept, maildir, big, idle, backlog")
+	f.StringVar(&workloads, "workloads", "relay,accept,maildir,big,idle,backlog", "of relay, reuse, accept, maildir, big, idle, backlog")
 	f.StringVar(&conns, "conns", "1,20,100", "connections")
 	f.StringVar(&sizes, "sizes", "4096,65536", "bytes of a message")
 	f.Float64Var(&o.scale, "scale", 1, "factor on the number of messages")

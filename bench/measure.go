@@ -152,6 +152,46 @@ func flushes() int64 {
 	return sum
 }
 
+// busy is the CPU time that the whole machine has spent so far.
+func busy() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	f := strings.Fields(line)
+	var ticks int64
+	// user nice system (idle iowait) irq softirq: hundredths of a second.
+	for _, i := range []int{1, 2, 3, 6, 7} {
+		if i >= len(f) {
+			return 0
+		}
+		n, err := strconv.ParseInt(f[i], 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// ours is the CPU time that this process, its children that have ended, and
+// the process pid have used.
+func ours(pid int) time.Duration {
+	var ticks int64
+	for _, p := range []int{os.Getpid(), pid} {
+		st, err := testkit.ReadStat(p)
+		if err != nil {
+			continue
+		}
+		ticks += st.UserTicks + st.SystemTicks
+		if p != pid {
+			ticks += st.ChildrenUserTicks + st.ChildrenSystemTicks
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
 // diskUse is the number of bytes that files below dir occupy.
 func diskUse(ctx context.Context, b *box.Box, dir string) (int64, error) {
 	out, err := b.Must(ctx, "du -s -B1 "+dir)

@@ -58,6 +58,7 @@ func figures() []figure {
 		{"arrive p50", func(r result) float64 { return r.ArriveP50 }},
 		{"PSS MB", func(r result) float64 { return float64(r.PSS) / 1024 }},
 		{"flushes", func(r result) float64 { return r.Flushes }},
+		{"others", func(r result) float64 { return r.Others }},
 	}
 }
 

@@ -32,6 +32,9 @@ type result struct {
 	// PSS and RSS are peaks in KiB; Flushes is the disk's flushes per message.
 	PSS, RSS int64
 	Flushes  float64
+	// Others is how many CPUs were busy with neither the subject nor the load:
+	// above 0.3 a rate says little.
+	Others float64
 	// Retried counts messages that were not taken at the first try.
 	Retried int
 	// More has the figures that only one workload has.
@@ -40,8 +43,8 @@ type result struct {
 
 // String is the run in one line.
 func (r result) String() string {
-	s := fmt.Sprintf("%-9s %-32s %8.0f/s %7.3f ms CPU  accept %.1f/%.1f ms  PSS %d KiB  flushes/message %.2f",
-		r.Subject, r.Plan, r.Rate, r.CPU, r.AcceptP50, r.AcceptP99, r.PSS, r.Flushes)
+	s := fmt.Sprintf("%-9s %-32s %8.0f/s %7.3f ms CPU  accept %.1f/%.1f ms  PSS %d KiB  flushes/message %.2f  others %.2f CPUs",
+		r.Subject, r.Plan, r.Rate, r.CPU, r.AcceptP50, r.AcceptP99, r.PSS, r.Flushes, r.Others)
 	if r.Retried > 0 {
 		s += fmt.Sprintf("  retried %d", r.Retried)
 	}
@@ -234,6 +237,7 @@ func (s *session) stream(ctx context.Context) error {
 		return err
 	}
 	flush := flushes()
+	all, own := busy(), ours(s.sink.Process.Pid)
 	mem := watchMemory(ctx, s.Box)
 	began := time.Now()
 	src, err := runSourceProcess(ctx, box.ServerIP+":25", s.plan, s.target()...)
@@ -253,6 +257,8 @@ func (s *session) stream(ctx context.Context) error {
 		return err
 	}
 	r := &s.res
+	foreign := busy() - all - (ours(s.sink.Process.Pid) - own) - (after - cpu)
+	r.Others = max(0, foreign.Seconds()/took.Seconds())
 	r.PSS, r.RSS = mem.Stop()
 	n := float64(s.plan.Messages)
 	r.Flushes = float64(flushes()-flush) / n

@@ -13,6 +13,9 @@ const (
 	NotFound
 	// NoData means that the name exists without records of the type.
 	NoData
+	// Invalid means that there are records, but none that can be used. It is no
+	// proof of absence; a caller that does not care takes it as Temporary.
+	Invalid
 )
 
 // Texts of the resolver, as mail logs have always shown them.
@@ -43,8 +46,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// IsTemporary tells whether err asks to try again; any error that is not an
-// *Error of another kind does.
+// IsTemporary tells whether err asks to try again: anything but the certain
+// knowledge that there is nothing.
 func IsTemporary(err error) bool {
 	if err == nil {
 		return false
@@ -56,5 +59,5 @@ func IsTemporary(err error) bool {
 // name or no such record.
 func IsNotFound(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Kind != Temporary
+	return errors.As(err, &e) && (e.Kind == NotFound || e.Kind == NoData)
 }

@@ -186,6 +186,7 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 		return false
 	}
 	s.pol, s.key = pol, a.site.name
+	s.log, s.id = a.d.Logger, a.d.Envelope.ID
 	a.finalServer = a.finalSite && lastServer
 	// A context that ends closes the connection, which wakes whatever waits.
 	stop := context.AfterFunc(ctx, s.abandon)
@@ -213,6 +214,7 @@ func (a *attempt) reuse(ctx context.Context) (target, bool) {
 		a.connected = time.Now()
 		a.finalServer = false
 		a.tlsText = s.tlsText
+		s.log, s.id = a.d.Logger, a.d.Envelope.ID
 		dead := a.transact(ctx, s)
 		a.retryPlain = false
 		stop()

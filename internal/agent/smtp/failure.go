@@ -34,6 +34,9 @@ func replyFailure(r *reply, host, before, after string) *failure {
 func lookupFailure(err error, dsn string) *failure {
 	var e *dns.Error
 	if errors.As(err, &e) {
+		if e.Kind == dns.Invalid {
+			return newFailure("5.4.4", e.Error())
+		}
 		return newFailure(dsn, "Host or domain name not found. "+e.Error())
 	}
 	return newFailure(dsn, err.Error())

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -67,6 +68,9 @@ type session struct {
 	user   string // logged in as
 	pol    policy
 	tls    *mail.TLS
+	// log and id are those of the delivery under way.
+	log *event.Logger
+	id  mail.QueueID
 	// tlsText is what the log says about TLS.
 	tlsText string
 	// key is where the cache keeps the session, uses counts transactions.
@@ -185,7 +189,11 @@ func (s *session) read(timeout time.Duration, each func([]byte)) (reply, error) 
 	r, err := s.rd.read(timeout, each)
 	if s.rd.garbage && !s.noCache {
 		s.noCache = true
-		s.c.Log.Warnf("non-%s response from %s: %.100s", strings.ToUpper(s.c.proto()), s.relay, r.text)
+		word := "ESMTP"
+		if s.c.LMTP {
+			word = "LMTP"
+		}
+		s.log.Warnf("%s: non-%s response from %s: %.100s", s.id, word, s.relay, r.text)
 	}
 	return r, err
 }
@@ -334,7 +342,7 @@ func (a *attempt) notMyself(s *session) bool {
 	if a.c.LMTP || s.t.port != 25 {
 		return true
 	}
-	a.d.Logger.Warnf("host %s replied to HELO/EHLO with my own hostname %s", s.name, a.c.Common.MyHostname)
+	a.d.Logger.Warnf("host %s replied to HELO/EHLO with my own hostname %s", s.relay, a.c.Common.MyHostname)
 	dsn := "4.4.6"
 	if s.t.best {
 		dsn = "5.4.6"
@@ -356,7 +364,7 @@ func (s *session) feature(line []byte) {
 		if len(words) > 1 {
 			n, err := strconv.ParseInt(string(words[1]), 10, 64)
 			if err != nil || n < 0 {
-				s.c.Log.Warnf("bad EHLO SIZE limit %q from %s", words[1], s.relay)
+				s.log.Warnf("bad EHLO SIZE limit %q from %s", words[1], s.relay)
 				return
 			}
 			s.size = n

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"postroad/internal/event"
@@ -376,9 +375,4 @@ func (s *session) feature(line []byte) {
 			s.feat |= xforwardNames[strings.ToUpper(string(w))]
 		}
 	}
-}
-
-// isReset tells an error of a connection that the server closed.
-func isReset(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }

@@ -5,6 +5,7 @@ package test
 import (
 	"context"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"postroad/internal/testkit/box"
+	"postroad/test/campaign"
 	"postroad/test/scenario"
 )
 
@@ -23,7 +25,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	box.Main(scenario.Jobs())
+	jobs := scenario.Jobs()
+	maps.Copy(jobs, campaign.Jobs())
+	box.Main(jobs)
 	flag.Parse()
 	os.Exit(m.Run())
 }

@@ -7,4 +7,4 @@ import (
 	"postroad/internal/cli"
 )
 
-func main() { os.Exit(cli.Main(os.Args)) }
+func main() { os.Exit(cli.Main(os.Args, cli.Host{})) }

@@ -41,6 +41,9 @@ type Delivery struct {
 	MoreQueued bool
 	// Attempt counts the attempts from 1.
 	Attempt int
+	// Again tells that an earlier attempt may have succeeded without a trace: the
+	// message was read back from disk.
+	Again bool
 	// Flags qualify the attempt.
 	Flags Flags
 }

@@ -18,6 +18,16 @@ type Command struct {
 func Commands() []Command {
 	return []Command{
 		{"help", nil, runHelp, "list the commands"},
+		{"mailq", nil, runMailq, "list the mail queue"},
+		{"postcat", nil, runPostcat, "show a message of the queue"},
+		{"postdrop", nil, runPostdrop, "put a message into the maildrop (helper of sendmail)"},
+		{"postfix", nil, runPostfix, "start, stop, reload and check the mail system"},
+		{"postlog", nil, runPostlog, "write to the mail log"},
+		{"postqueue", nil, runPostqueue, "list the mail queue, or try mail now"},
+		{"postsuper", nil, runPostsuper, "delete, hold, release, requeue or expire messages"},
+		{"sendmail", []string{"newaliases"}, runSendmail, "submit a message; mailq and newaliases too"},
+		{"master", nil, runMaster, ""},
+		{"worker", nil, runWorker, ""},
 		{"version", nil, runVersion, "print the version"},
 	}
 }

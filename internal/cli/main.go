@@ -4,20 +4,38 @@ import "path/filepath"
 
 // Main picks the command by argv[0] or, when that is postroad, by the first
 // argument, and runs it. args includes argv[0].
-func Main(args []string) int {
+func Main(args []string, host Host) int {
 	name, rest := "postroad", args
 	if len(args) > 0 {
 		name, rest = filepath.Base(args[0]), args[1:]
 	}
-	if _, ok := Find(name); !ok || name == "help" || name == "version" {
+	if _, ok := Find(name); !ok || ours(name) {
 		if len(rest) == 0 {
-			return runHelp(OSEnv("postroad", nil))
+			return runHelp(OSEnv("postroad", nil, host))
 		}
 		name, rest = rest[0], rest[1:]
 	}
-	command, ok := Find(name)
+	return Run(OSEnv(name, rest, host))
+}
+
+// Run runs the command that e.Prog names.
+func Run(e *Env) int {
+	defer e.Close()
+	command, ok := Find(e.Prog)
 	if !ok {
-		return OSEnv("postroad", nil).Fatalf(1, "unknown command: '%s'; \"postroad help\" lists them", name)
+		name := e.Prog
+		e.Prog = "postroad"
+		return e.Fatalf(1, "unknown command: '%s'; \"postroad help\" lists them", name)
 	}
-	return command.Run(OSEnv(name, rest))
+	return command.Run(e)
+}
+
+// ours tells whether a command belongs to postroad alone, so that a binary that
+// happens to have its name does not become it.
+func ours(name string) bool {
+	switch name {
+	case "help", "version", "run", "master", "worker":
+		return true
+	}
+	return false
 }

@@ -45,6 +45,20 @@ type Result struct {
 	ConnUse int
 	// Connected is when the connection was ready for the transaction, for delays=c/d.
 	Connected time.Time
+	// Steps are the deliveries behind this answer when it stands for several (an
+	// alias); each is logged instead of the answer itself.
+	Steps []Step
+	// Sync makes the delivery durable; nil when it is. The message stays in the
+	// queue until Sync has returned nil.
+	Sync func() error
 	// SiteFailure tells qmgr that the whole destination did not answer.
 	SiteFailure bool
+}
+
+// Step is one delivery behind an answer.
+type Step struct {
+	To             Address
+	Outcome        Outcome
+	Enhanced, Text string
+	Relay          string
 }

@@ -32,6 +32,8 @@ const (
 	// kindOpen asks master for a file, kindLog for the log file.
 	kindOpen kind = "open"
 	kindLog  kind = "log"
+	// kindUser asks master for a process with the rights of a user.
+	kindUser kind = "user"
 	// kindAskReload asks master to reload, kindStop to stop everything.
 	kindAskReload kind = "ask-reload"
 	kindStop      kind = "stop"
@@ -48,6 +50,9 @@ type packet struct {
 	Dir  string   `json:",omitempty"`
 	Keys []string `json:",omitempty"`
 	Path string   `json:",omitempty"`
+	// UID and GID are for kindUser.
+	UID int `json:",omitempty"`
+	GID int `json:",omitempty"`
 	// Error is the text of a failure.
 	Error string `json:",omitempty"`
 

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"net"
 	"os"
 
 	"postroad/internal/event"
@@ -43,6 +44,9 @@ type Runtime struct {
 	// Open opens a file for reading. What this process may not read, master
 	// opens, if the configuration names it.
 	Open func(path string) (*os.File, error)
+	// User starts a process with the rights of a user and returns the socket to
+	// it; nil when no root process stands behind this one.
+	User func(ctx context.Context, uid, gid int) (net.Conn, error)
 	// Reload reads the configuration again and returns when the new generation
 	// serves, or why it does not.
 	Reload func(ctx context.Context) error

@@ -303,6 +303,8 @@ func (m *supervisor) handle(ctx context.Context, w *process, p *packet) {
 		m.answerFile(w, p, func() (*os.File, error) { return m.openFor(p.Path) })
 	case kindLog:
 		m.answerFile(w, p, m.openLogFile)
+	case kindUser:
+		m.answerFile(w, p, func() (*os.File, error) { return m.startUser(p.UID, p.GID) })
 	case kindAskReload:
 		// goroutine: one reload, bounded by reloadTimeout; it asks the worker,
 		// so that the reader must not wait for it.

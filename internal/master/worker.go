@@ -137,6 +137,9 @@ func (w *worker) run(ctx context.Context) error {
 // prepare opens the log and fills the runtime.
 func (w *worker) prepare(cfg *postconf.Config, s *Settings) error {
 	w.rt = &Runtime{Metrics: event.NewMetrics(), Stop: w.askStop, Reload: w.askReload, Open: w.open}
+	if os.Geteuid() == 0 {
+		w.rt.User = w.user
+	}
 	w.rt.DropPrivileges = func() error { return dropPrivileges(s) }
 	var err error
 	w.rt.Log, err = openLog(s, w.rt.Metrics, func() (*os.File, error) { return w.openLog(s) })

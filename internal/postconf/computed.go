@@ -47,10 +47,10 @@ func (v *View) defaultDomain() string {
 // networks is the default of mynetworks. It is computed once for main.cf; a view
 // that changes what it depends on computes it anew.
 func (v *View) networks() (string, error) {
-	if v.svc == nil && len(v.over) == len(v.cfg.overrides) || !v.overridesNetworks() {
+	if !v.overridesNetworks() {
 		return v.cfg.mynetworks()
 	}
-	return v.computeNetworks(systemInterfaces, systemLookup)
+	return v.computeNetworks()
 }
 
 // overridesNetworks reports whether v itself sets what mynetworks depends on.
@@ -61,7 +61,7 @@ func (v *View) overridesNetworks() bool {
 				return true
 			}
 		}
-		for _, o := range v.over[len(v.cfg.overrides):] {
+		for _, o := range v.over {
 			if o.Name == name {
 				return true
 			}
@@ -72,7 +72,7 @@ func (v *View) overridesNetworks() bool {
 
 // computeNetworks makes the list of networks of the own addresses: the hosts
 // themselves, their subnets, or their classes.
-func (v *View) computeNetworks(interfaces func() ([]netip.Prefix, error), lookup func(string) ([]netip.Addr, error)) (string, error) {
+func (v *View) computeNetworks() (string, error) {
 	w := *v
 	w.noNetworks = true
 	v = &w
@@ -84,7 +84,7 @@ func (v *View) computeNetworks(interfaces func() ([]netip.Prefix, error), lookup
 		_, o, _ := v.Raw("mynetworks_style")
 		return "", newValueError(v.place(o), fmt.Sprintf("bad mynetworks_style value: %s; specify exactly one value", style))
 	}
-	own, err := v.ownAddresses(interfaces, lookup)
+	own, err := v.ownAddresses()
 	if err != nil {
 		return "", err
 	}
@@ -131,7 +131,7 @@ func networkOf(p netip.Prefix, style string) string {
 
 // ownAddresses returns the addresses on which this host receives mail, with their
 // masks, as inet_interfaces and inet_protocols say.
-func (v *View) ownAddresses(interfaces func() ([]netip.Prefix, error), lookup func(string) ([]netip.Addr, error)) ([]netip.Prefix, error) {
+func (v *View) ownAddresses() ([]netip.Prefix, error) {
 	want, err := v.Value("inet_interfaces")
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (v *View) ownAddresses(interfaces func() ([]netip.Prefix, error), lookup fu
 	if err != nil {
 		return nil, err
 	}
-	all, err := interfaces()
+	all, err := v.cfg.interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("could not find any active network interfaces: %v", err)
 	}
@@ -160,7 +160,7 @@ func (v *View) ownAddresses(interfaces func() ([]netip.Prefix, error), lookup fu
 	_, o, _ := v.Raw("inet_interfaces")
 	var out []netip.Prefix
 	for _, host := range strings.FieldsFunc(want, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
-		addrs, err := hostAddrs(host, lookup)
+		addrs, err := hostAddrs(host, v.cfg.lookupHost)
 		if err != nil {
 			return nil, newValueError(v.place(o), "config variable inet_interfaces: host not found: "+host)
 		}

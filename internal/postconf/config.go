@@ -22,13 +22,16 @@ type LoadOptions struct {
 	Interfaces func() ([]netip.Prefix, error)
 	// LookupHost returns the addresses of a host that inet_interfaces names.
 	LookupHost func(name string) ([]netip.Addr, error)
-	// Overrides are settings of the command line; they win over main.cf.
+	// Overrides are settings of the command line; they win over main.cf, but not
+	// over the "-o" settings in master.cf.
 	Overrides []Override
+	// Process is the value of process_name outside of a service.
+	Process string
 	// Quiet leaves out the warnings about names that are not used, not defined or
 	// out of date.
 	Quiet bool
-	// WithoutMaster leaves master.cf unread.
-	WithoutMaster bool
+	// WithoutMain and WithoutMaster leave main.cf or master.cf unread.
+	WithoutMain, WithoutMaster bool
 	// Known are further names that are not to be reported as unused, for example
 	// parameters of our own.
 	Known map[string]bool
@@ -46,8 +49,15 @@ type Config struct {
 	// Disabled and the Superseded ones.
 	Services []*Service
 
-	overrides []Override
-	hostname  string
+	overrides  []Override
+	process    string
+	hostname   string
+	interfaces func() ([]netip.Prefix, error)
+	lookupHost func(name string) ([]netip.Addr, error)
+	// badLevel is set when the compatibility level cannot be read. That is reported
+	// once; then level 0 is used, so that it is not reported again for each default
+	// that depends on the level.
+	badLevel bool
 	// mynetworks computes the default once, when it is first wanted.
 	mynetworks func() (string, error)
 }
@@ -55,40 +65,43 @@ type Config struct {
 // Load reads main.cf and master.cf in dir. The Config is never nil; when a problem
 // is fatal it is not fit to run with, but still good enough to show.
 func Load(dir string, opt LoadOptions) (*Config, []Problem) {
-	c := &Config{Dir: dir, MasterFile: filepath.Join(dir, "master.cf"), overrides: opt.Overrides}
+	c := &Config{Dir: dir, MasterFile: filepath.Join(dir, "master.cf")}
 	file := filepath.Join(dir, "main.cf")
-	data, problems := readFile(file)
-	main, more := ParseMain(file, data)
-	c.Main, problems = main, append(problems, more...)
+	var data []byte
+	var problems, more []Problem
+	if !opt.WithoutMain {
+		data, problems = readFile(file)
+	}
+	c.Main, more = ParseMain(file, data)
+	problems = append(problems, more...)
 	if !opt.WithoutMaster {
 		data, more := readFile(c.MasterFile)
 		problems = append(problems, more...)
 		c.Services, more = ParseMaster(c.MasterFile, data)
 		problems = append(problems, more...)
 	}
+	return c, append(problems, c.complete(opt)...)
+}
+
+// complete does what comes after the two files were read.
+func (c *Config) complete(opt LoadOptions) []Problem {
 	c.finish(opt)
-	problems = append(problems, c.applyDisable()...)
-	problems = append(problems, c.checkLevel()...)
+	problems := append(c.checkLevel(), c.applyDisable()...)
 	if !opt.Quiet {
-		problems = append(problems, c.lint(opt.Known)...)
+		u := c.Usage(opt.Known)
+		problems = append(append(problems, u.Errors()...), u.Warnings()...)
 	}
-	return c, problems
+	return problems
 }
 
 // Parse is Load for texts that are in memory.
 func Parse(dir string, mainCF, masterCF []byte, opt LoadOptions) (*Config, []Problem) {
-	c := &Config{Dir: dir, MasterFile: filepath.Join(dir, "master.cf"), overrides: opt.Overrides}
+	c := &Config{Dir: dir, MasterFile: filepath.Join(dir, "master.cf")}
 	var problems, more []Problem
 	c.Main, problems = ParseMain(filepath.Join(dir, "main.cf"), mainCF)
 	c.Services, more = ParseMaster(c.MasterFile, masterCF)
 	problems = append(problems, more...)
-	c.finish(opt)
-	problems = append(problems, c.applyDisable()...)
-	problems = append(problems, c.checkLevel()...)
-	if !opt.Quiet {
-		problems = append(problems, c.lint(opt.Known)...)
-	}
-	return c, problems
+	return c, append(problems, c.complete(opt)...)
 }
 
 // Defaults returns the view of a configuration in which nothing is set.
@@ -98,23 +111,24 @@ func Defaults() *View {
 	return c.View(nil)
 }
 
-// finish fills in what depends on the host.
+// finish fills in what depends on the host and the caller.
 func (c *Config) finish(opt LoadOptions) {
-	c.hostname = opt.Hostname
+	c.overrides, c.process, c.hostname = opt.Overrides, opt.Process, opt.Hostname
+	c.interfaces, c.lookupHost = opt.Interfaces, opt.LookupHost
+	if c.process == "" {
+		c.process = "postroad"
+	}
 	if c.hostname == "" {
-		// Without a name Postfix goes on with "localhost.localdomain" too.
+		// An error leaves the name empty, for which there is a default too.
 		c.hostname, _ = os.Hostname()
 	}
-	interfaces, lookup := opt.Interfaces, opt.LookupHost
-	if interfaces == nil {
-		interfaces = systemInterfaces
+	if c.interfaces == nil {
+		c.interfaces = systemInterfaces
 	}
-	if lookup == nil {
-		lookup = systemLookup
+	if c.lookupHost == nil {
+		c.lookupHost = systemLookup
 	}
-	c.mynetworks = sync.OnceValues(func() (string, error) {
-		return c.View(nil).computeNetworks(interfaces, lookup)
-	})
+	c.mynetworks = sync.OnceValues(c.View(nil).computeNetworks)
 }
 
 // applyDisable marks the services that master_service_disable names.
@@ -134,7 +148,8 @@ func (c *Config) applyDisable() []Problem {
 	return nil
 }
 
-// checkLevel reports a compatibility level that cannot be read.
+// checkLevel reports a compatibility level that cannot be read. It is part of
+// making the Config.
 func (c *Config) checkLevel() []Problem {
 	v := c.View(nil)
 	value, err := v.Value("compatibility_level")
@@ -142,6 +157,7 @@ func (c *Config) checkLevel() []Problem {
 		_, err = ParseLevel(value)
 	}
 	if err != nil {
+		c.badLevel = true
 		return []Problem{v.problemOf("compatibility_level", err)}
 	}
 	return nil

@@ -24,8 +24,10 @@ type expander struct {
 	// visit, when set, makes this a scan: it is called for each name, both
 	// branches of a condition are visited, and nothing is produced.
 	visit func(name string)
-	// once makes the values of names stay as they are.
-	once bool
+	// once makes the values of names stay as they are; final, when set, tells this
+	// for a single name.
+	once  bool
+	final func(name string) bool
 
 	out   strings.Builder
 	steps int
@@ -172,14 +174,10 @@ func isNameChar(c byte) bool {
 // expr expands the text of one reference: a name, a comparison or a function
 // call, with or without "?" and ":".
 func (e *expander) expr(ref string, depth int) {
-	var value string
+	var value, name string
 	var op byte
 	s := strings.TrimLeft(ref, wordSpace)
-	if s == "" {
-		// Postfix looks up the empty name, which nobody can set.
-		return
-	}
-	if s[0] == '{' {
+	if s != "" && s[0] == '{' {
 		value, s = e.compare(s, depth)
 		if e.err != nil {
 			return
@@ -196,7 +194,8 @@ func (e *expander) expr(ref string, depth int) {
 		for n < len(s) && isNameChar(s[n]) {
 			n++
 		}
-		name, tail := s[:n], s[n:]
+		var tail string
+		name, tail = s[:n], s[n:]
 		s = strings.TrimLeft(tail, wordSpace)
 		switch {
 		case s == "":
@@ -218,7 +217,7 @@ func (e *expander) expr(ref string, depth int) {
 		e.condition(op, value != "", s, depth)
 		return
 	}
-	if e.once {
+	if e.once || name != "" && e.final != nil && e.final(name) {
 		e.emit(value)
 	} else {
 		e.parse(value, depth)
@@ -335,7 +334,7 @@ func (e *expander) sub(s string, depth int) string {
 	if e.err != nil || !e.step(depth, s) {
 		return ""
 	}
-	in := &expander{lookup: e.lookup, visit: e.visit, once: e.once, steps: e.steps}
+	in := &expander{lookup: e.lookup, visit: e.visit, once: e.once, final: e.final, steps: e.steps}
 	in.parse(s, depth)
 	e.steps = in.steps
 	if in.err != nil && e.err == nil {

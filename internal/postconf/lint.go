@@ -103,11 +103,8 @@ func (u *Usage) Warnings() []Problem {
 
 // hasMeaning reports whether a name in main.cf means something.
 func (u *Usage) hasMeaning(name string) bool {
-	return u.Class(name) != 0 || Legacy(name) || findIn(rowsLater, name) != nil
+	return u.Class(name) != 0 || Legacy(name) || findIn(rowsLater, name) != nil || findIn(rowsOurs, name) != nil
 }
 
 // oneLine makes a value fit for a message of one line.
 func oneLine(s string) string { return clip(strings.Join(strings.Fields(s), " ")) }
-
-// lint returns the warnings about the names in c.
-func (c *Config) lint(known map[string]bool) []Problem { return c.Usage(known).Warnings() }

@@ -81,15 +81,13 @@ func (p *Param) StatusIn(tagged map[string]bool) Status {
 	return p.Status
 }
 
-// tables returns the tables of built-in parameters; each is in the order of bytes
+// builtinRows are the tables of built-in parameters; each is in the order of bytes
 // and so is their sequence.
-func tables() [][]Param {
-	return [][]Param{rowsAtoD, rowsEtoL, rowsMtoR, rowsS, rowsTtoZ}
-}
+var builtinRows = [...][]Param{rowsAtoD, rowsEtoL, rowsMtoR, rowsS, rowsTtoZ}
 
 // Params calls f for each built-in parameter, in the order of names.
 func Params(f func(*Param)) {
-	for _, rows := range tables() {
+	for _, rows := range &builtinRows {
 		for i := range rows {
 			f(&rows[i])
 		}
@@ -108,12 +106,15 @@ func Find(name string) (*Param, bool) {
 	if p := findIn(rowsLater, name); p != nil {
 		return p, true
 	}
+	if p := findIn(rowsOurs, name); p != nil {
+		return p, true
+	}
 	return findSuffix(name)
 }
 
 // findBuiltin returns the row of a built-in parameter, or nil.
 func findBuiltin(name string) *Param {
-	for _, rows := range tables() {
+	for _, rows := range &builtinRows {
 		if name <= rows[len(rows)-1].Name {
 			return findIn(rows, name)
 		}

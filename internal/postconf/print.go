@@ -1,6 +1,9 @@
 package postconf
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // The shape of folded output.
 const (
@@ -30,8 +33,8 @@ func FormatLine(text string, fold bool) string {
 	return b.String()
 }
 
-// Fields returns the arguments in groups, as they are printed: an option with its
-// value is one group.
+// groups returns the arguments as they are printed: an option with its value is
+// one group.
 func (s *Service) groups(expand func(string) (string, error)) ([]argGroup, error) {
 	var out []argGroup
 	options := true
@@ -50,11 +53,11 @@ func (s *Service) groups(expand func(string) (string, error)) ([]argGroup, error
 					return nil, err
 				}
 			}
-			out = append(out, argGroup{"-o " + inBraces(value), true})
+			out = append(out, argGroup{"-o " + inBraces(value), true, 0})
 		case options:
-			out = append(out, argGroup{arg, false})
+			out = append(out, argGroup{arg, false, len(arg)})
 		default:
-			out = append(out, argGroup{inBraces(arg), false})
+			out = append(out, argGroup{inBraces(arg), false, len(arg)})
 		}
 	}
 	return out, nil
@@ -65,6 +68,8 @@ type argGroup struct {
 	text string
 	// option is set for an option with a value.
 	option bool
+	// width is the length by which Postfix decides whether it fits.
+	width int
 }
 
 // inBraces puts braces round an argument with white space.
@@ -97,6 +102,70 @@ func (s *Service) Format(fold bool, expand func(string) (string, error)) (string
 	return b.String(), nil
 }
 
+// FormatColumn returns a column as postconf -F prints it after prefix, which is
+// "name = " or empty. The last column comes with its arguments.
+func (s *Service) FormatColumn(prefix string, field int, fold bool, expand func(string) (string, error)) (string, error) {
+	var b strings.Builder
+	b.WriteString(prefix)
+	n := len(prefix)
+	if n > 0 && n+len(s.columns[field]) > lineLimit {
+		b.WriteString("\n" + indentText)
+		n = len(indentText)
+	}
+	b.WriteString(s.columns[field])
+	n += len(s.columns[field])
+	if field == colCommand {
+		groups, err := s.groups(expand)
+		if err != nil {
+			return "", err
+		}
+		appendGroups(&b, n, groups, fold, true)
+	}
+	return b.String(), nil
+}
+
+// CommandLine returns the columns from the given one on, separated by single
+// spaces, with the arguments.
+func (s *Service) CommandLine(from int, expand func(string) (string, error)) (string, error) {
+	groups, err := s.groups(expand)
+	if err != nil {
+		return "", err
+	}
+	words := append([]string(nil), s.columns[from:]...)
+	for _, g := range groups {
+		words = append(words, g.text)
+	}
+	return strings.Join(words, " "), nil
+}
+
+// QuoteJSON returns s as a JSON string, with the escapes that Postfix uses. Bytes
+// that are not UTF-8 stay as they are.
+func QuoteJSON(s string) string {
+	b := make([]byte, 0, len(s)+2)
+	b = append(b, '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\b':
+			b = append(b, `\b`...)
+		case c == '\f':
+			b = append(b, `\f`...)
+		case c == '\n':
+			b = append(b, `\n`...)
+		case c == '\r':
+			b = append(b, `\r`...)
+		case c == '\t':
+			b = append(b, `\t`...)
+		case c < ' ' || c == 0x7f:
+			b = fmt.Appendf(b, `\u%04X`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(append(b, '"'))
+}
+
 // appendGroups appends arguments to a line of which n bytes are written. alone
 // says that nothing follows an option with a value on its line.
 func appendGroups(b *strings.Builder, n int, groups []argGroup, fold, alone bool) {
@@ -105,7 +174,7 @@ func appendGroups(b *strings.Builder, n int, groups []argGroup, fold, alone bool
 			n = lineLimit
 		}
 		if n > len(indentText) {
-			if !fold || n+1+len(g.text) < lineLimit {
+			if !fold || n+1+g.width < lineLimit {
 				b.WriteByte(' ')
 				n++
 			} else {

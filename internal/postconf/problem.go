@@ -57,6 +57,20 @@ func HasFatal(problems []Problem) bool {
 	return false
 }
 
+// Unique returns the problems without repetitions; the order stays. Two rooms that
+// decode the same parameter find the same problem.
+func Unique(problems []Problem) []Problem {
+	var out []Problem
+	seen := map[Problem]bool{}
+	for _, p := range problems {
+		if !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // ValueError is the error of a single value: it holds the problem.
 type ValueError struct{ Problem }
 

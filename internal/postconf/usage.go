@@ -28,8 +28,9 @@ type Usage struct {
 	// restrictions are the names in smtpd_restriction_classes of main.cf.
 	restrictions map[string]bool
 	known        map[string]bool
-	warnings     []Problem
 	undefined    map[string]bool
+	warnings     []Problem
+	errors       []Problem
 }
 
 // Usage examines the names. A name of the site's own has a meaning when some
@@ -112,12 +113,12 @@ func (u *Usage) scan() {
 	}
 	Params(func(p *Param) {
 		if _, set := u.cfg.lookupMain(p.Name); !set && p.Type != Raw {
-			u.scanValue(p.Default, nil)
+			u.scanDefault(p.Default)
 		}
 	})
 	for name := range u.valid {
 		if p, ok := findSuffix(name); ok && !u.isSet(name) {
-			u.scanValue(p.Default, nil)
+			u.scanDefault(p.Default)
 		}
 	}
 	u.scanMain()
@@ -162,6 +163,9 @@ func (u *Usage) scanMain() {
 	}
 	for _, name := range u.cfg.mainNames() {
 		value, _ := u.cfg.lookupMain(name)
+		if findIn(rowsLegacy, name) != nil || findIn(rowsLater, name) != nil {
+			u.valid[name] = User
+		}
 		u.scanSetting(name, value, nil, v)
 	}
 }
@@ -171,25 +175,39 @@ func (u *Usage) scanSetting(name, value string, s *Service, v *View) {
 	if p := findBuiltin(name); p != nil && p.Type == Raw {
 		return
 	}
-	u.scanValue(value, s)
+	err := u.scanValue(value, s)
 	if u.Class(name)&(Builtin|PerService) == 0 {
+		if err != nil {
+			_, o, _ := v.Raw(name)
+			u.warnings = append(u.warnings, Problem{Origin: o, Text: inValue(err, name)})
+		}
 		return
 	}
 	expanded, err := v.Expand(value)
 	if err != nil {
+		_, o, _ := v.Raw(name)
+		u.errors = append(u.errors, Problem{Fatal: true, Origin: o, Text: inValue(err, name)})
 		return
 	}
 	u.scanTables(name, expanded, s, true)
 }
 
-// scanValue marks the names to which a value refers. A syntax error is not
-// reported here: who reads the value does that.
-func (u *Usage) scanValue(value string, s *Service) {
+// scanValue marks the names to which a value refers.
+func (u *Usage) scanValue(value string, s *Service) error {
 	if strings.IndexByte(value, '$') < 0 {
-		return
+		return nil
 	}
-	_ = References(value, func(name string) { u.refer(name, s, false) })
+	return References(value, func(name string) { u.refer(name, s, false) })
 }
+
+// scanDefault marks the names to which a built-in default refers.
+func (u *Usage) scanDefault(value string) {
+	_ = u.scanValue(value, nil) // a built-in default has no error, see params_test.go
+}
+
+// Errors returns what makes a program stop as soon as it reads a parameter: values
+// that cannot be expanded.
+func (u *Usage) Errors() []Problem { return u.errors }
 
 // refer marks a name to which something in the scope of s, or in main.cf when s
 // is nil, refers. table says that the name is only a guess.

@@ -15,7 +15,7 @@ type View struct {
 	cfg *Config
 	// svc is nil for main.cf alone.
 	svc *Service
-	// over are settings on top, the last one of a name counts. They are few.
+	// over are the settings of With; the last one of a name counts. They are few.
 	over []Override
 	// noDomain and noNetworks hide the computed default of mydomain and mynetworks
 	// while it is being computed, so that it cannot depend on itself.
@@ -51,7 +51,7 @@ func (c *Config) Namespace(s *Service) []Override {
 }
 
 // View returns the view of a service; nil stands for main.cf alone.
-func (c *Config) View(s *Service) *View { return &View{cfg: c, svc: s, over: c.overrides} }
+func (c *Config) View(s *Service) *View { return &View{cfg: c, svc: s} }
 
 // With returns a view with one more setting on top, for example stress=yes.
 func (v *View) With(name, value string) *View {
@@ -93,18 +93,34 @@ func (v *View) Value(name string) (string, error) {
 	if name == "mynetworks" && !v.IsSet(name) {
 		return v.networks()
 	}
-	if p, ok := Find(name); ok && p.Type == Raw {
+	if isRaw(name) {
 		return raw, nil
 	}
 	s, err := v.Expand(raw)
 	if err != nil {
-		return "", newValueError(v.place(o), err.Error()+" in the value of "+name)
+		return "", newValueError(v.place(o), inValue(err, name))
 	}
 	return s, nil
 }
 
+// inValue is the message for an expression that cannot be expanded.
+func inValue(err error, name string) string { return err.Error() + " in the value of " + name }
+
 // Expand expands the $names of s with the values of v.
-func (v *View) Expand(s string) (string, error) { return Expand(s, v.lookup) }
+func (v *View) Expand(s string) (string, error) {
+	if strings.IndexByte(s, '$') < 0 {
+		return s, nil
+	}
+	e := &expander{lookup: v.lookup, final: isRaw}
+	e.parse(s, 0)
+	return e.out.String(), e.err
+}
+
+// isRaw reports whether the value of a parameter is not to be expanded.
+func isRaw(name string) bool {
+	p := findBuiltin(name)
+	return p != nil && p.Type == Raw
+}
 
 // place is the origin that a message should show: a built-in default is shown as
 // main.cf, because that is where to mend it.
@@ -123,11 +139,12 @@ func (v *View) lookup(name string) (string, bool) {
 	return v.builtin(name)
 }
 
-// setting returns what is written for a name: on top, in master.cf, in main.cf.
+// setting returns what is written for a name: by With, in master.cf, on the
+// command line, in main.cf.
 func (v *View) setting(name string) (string, Origin, bool) {
 	for i := len(v.over) - 1; i >= 0; i-- {
 		if v.over[i].Name == name {
-			return v.over[i].Value, Origin{File: "command line"}, true
+			return v.over[i].Value, Origin{File: "override"}, true
 		}
 	}
 	if v.svc != nil {
@@ -141,8 +158,20 @@ func (v *View) setting(name string) (string, Origin, bool) {
 			return value, v.svc.Origin, true
 		}
 	}
+	for i := len(v.cfg.overrides) - 1; i >= 0; i-- {
+		if v.cfg.overrides[i].Name == name {
+			return v.cfg.overrides[i].Value, Origin{File: "command line"}, true
+		}
+	}
 	if s, ok := v.cfg.Main.settings[name]; ok {
+		if name == "compatibility_level" && v.cfg.badLevel {
+			return "0", s.Origin, true
+		}
 		return s.Value, s.Origin, true
+	}
+	if name == "config_directory" && v.cfg.Dir != DefaultDir {
+		// A directory that was chosen counts as a setting.
+		return v.cfg.Dir, Origin{File: "command line"}, true
 	}
 	return "", Origin{}, false
 }
@@ -164,15 +193,13 @@ func (v *View) builtin(name string) (string, bool) {
 		}
 		s, _ := v.networks() // Value reports the error
 		return s, true
-	case "config_directory":
-		return v.cfg.Dir, true
 	case "process_id":
 		return strconv.Itoa(os.Getpid()), true
 	case "process_name":
 		if v.svc != nil {
 			return v.svc.Program(), true
 		}
-		return "postroad", true
+		return v.cfg.process, true
 	case "service_name":
 		if v.svc != nil {
 			return v.svc.Name, true

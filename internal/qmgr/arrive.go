@@ -138,7 +138,7 @@ func (m *Manager) load(id mail.QueueID) *message {
 		m.log.Warnf("%s: %v", id, err)
 		return nil
 	}
-	msg := &message{env: sum.Envelope, content: content, refs: 1, fresh: true, active: time.Now(), flags: sum.Flags}
+	msg := &message{env: sum.Envelope, content: content, refs: 1, fresh: true, reread: true, active: time.Now(), flags: sum.Flags}
 	msg.done = len(sum.Done)
 	msg.aged = len(sum.Jobs) > 0
 	for _, j := range sum.Jobs {

@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func (m *Manager) attempt(e *entry) *entry {
 	d := &agent.Delivery{
 		Envelope: j.msg.env, Recipients: j.rcpts[e.from:e.to], Route: j.route, Content: j.msg.content,
 		Logger: m.log.With(t.LogName, m.pids.Next()), Active: j.msg.active, Started: time.Now(),
-		MoreQueued: e.more, Attempt: j.attempts + 1,
+		MoreQueued: e.more, Attempt: j.attempts + 1, Again: j.msg.reread,
 	}
 	if j.msg.env.Probe {
 		d.Flags |= agent.Verify
@@ -41,13 +42,14 @@ func (m *Manager) attempt(e *entry) *entry {
 	results := m.deliver(t, d)
 	sent, site := m.classify(e, d, results)
 
+	unsynced := slices.ContainsFunc(sent, func(a answer) bool { return a.res.Sync != nil })
 	now := time.Now()
 	var killed []*job
 	m.mu.Lock()
+	j.busy++ // the entry is not over before its files are durable
 	if e.release(now, site) {
 		killed = m.sched.kill(j.dest, now.Add(m.gen.Load().Settings.MinimalBackoff))
 	}
-	complete := j.busy == 0 && j.next == len(j.rcpts)
 	entries := m.collectFrom(j.dest.t, now, nil)
 	m.mu.Unlock()
 	if killed != nil {
@@ -57,16 +59,47 @@ func (m *Manager) attempt(e *entry) *entry {
 		m.suspend(k)
 	}
 	var next *entry
-	if len(entries) > 0 {
-		m.start(entries[1:])
-		next = entries[0]
+	if len(entries) > 0 && !unsynced {
+		next, entries = entries[0], entries[1:]
 	}
+	m.start(entries)
+	if unsynced {
+		sent = m.syncAll(j, sent)
+	}
+	m.mu.Lock()
+	j.busy--
+	complete := j.busy == 0 && j.next == len(j.rcpts)
+	m.mu.Unlock()
 	if complete {
 		m.settle(j, sent)
 	} else if len(sent) > 0 {
 		m.settlePart(j, sent)
 	}
 	return next
+}
+
+// syncAll makes delivered files durable while the transport goes on with other
+// mail. What cannot be made durable is delivered again.
+func (m *Manager) syncAll(j *job, sent []answer) []answer {
+	m.syncing <- struct{}{}
+	defer func() { <-m.syncing }()
+	kept := sent[:0]
+	for _, a := range sent {
+		if a.res.Sync == nil {
+			kept = append(kept, a)
+			continue
+		}
+		if err := a.res.Sync(); err != nil {
+			m.log.Errorf("%s: to=<%s>: cannot make the delivery durable: %v", j.msg.env.ID, a.rcpt.Address, err)
+			a.res = mail.Result{Enhanced: "4.3.0", Text: "mailbox write error"}
+			m.mu.Lock()
+			j.deferred = append(j.deferred, a)
+			m.mu.Unlock()
+			continue
+		}
+		kept = append(kept, a)
+	}
+	return kept
 }
 
 // transport finds a transport, or what answers for one that does not exist.
@@ -148,6 +181,15 @@ func (m *Manager) classify(e *entry, d *agent.Delivery, results []mail.Result) (
 }
 
 func (m *Manager) logResult(msg *message, d *agent.Delivery, a answer, softened bool) {
+	if len(a.res.Steps) > 0 {
+		for _, s := range a.res.Steps {
+			step := a
+			step.rcpt.Address = s.To
+			step.res = mail.Result{Outcome: s.Outcome, Enhanced: s.Enhanced, Text: s.Text, Relay: s.Relay}
+			m.logResult(msg, d, step, false)
+		}
+		return
+	}
 	d.Logger.Emit(&event.Delivery{
 		ID: msg.env.ID, To: a.rcpt.Address, OrigTo: a.rcpt.Original, Transport: d.Route.Transport,
 		Relay: a.res.Relay, ConnUse: a.res.ConnUse, TLS: a.res.TLS, DSN: a.res.Enhanced,

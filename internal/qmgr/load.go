@@ -196,7 +196,7 @@ func (m *Manager) join(stored *queue.Job) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := &message{env: env, content: content, aged: true, active: time.Now(), flags: flags}
+	fresh := &message{env: env, content: content, aged: true, reread: true, active: time.Now(), flags: flags}
 	if len(env.Recipients) > 1 {
 		done, err := m.store.Done(stored.ID)
 		if err != nil {

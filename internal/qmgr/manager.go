@@ -87,6 +87,8 @@ type Manager struct {
 	// aged is the arrival up to which waiting mail was looked at for delay
 	// warnings; nextAge is when to look again.
 	aged, nextAge time.Time
+	// syncing bounds the goroutines that wait for mailbox files to be durable.
+	syncing chan struct{}
 	// flushed is when the last flush began; it overrides due times from before.
 	flushed time.Time
 }
@@ -102,9 +104,12 @@ type message struct {
 	// fresh tells that the arrival mark is still in the store; aged that the
 	// age index has the message.
 	fresh, aged bool
-	done        int
-	nextNo      uint32
-	active      time.Time
+	// reread tells that the message was read back from disk, so that an earlier
+	// attempt may have gone unrecorded.
+	reread bool
+	done   int
+	nextNo uint32
+	active time.Time
 	// failed, succeeded and delayed are what reports will be about; failedNums
 	// are the recipient numbers of failed, pending their records on disk.
 	failed, succeeded, delayed []Reported
@@ -135,6 +140,7 @@ func New(store *queue.Store, log *event.Logger, pids *event.PIDs, gen *Generatio
 		sched:    newScheduler(),
 		messages: map[mail.QueueID]*message{},
 		wake:     make(chan struct{}, 1),
+		syncing:  make(chan struct{}, maxSyncing),
 	}
 	m.idle.L = &m.mu
 	m.waits.init()
@@ -164,17 +170,27 @@ func (m *Manager) Run(ctx context.Context, grace time.Duration) error {
 	m.store.SetArrived(m.arrived)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			m.stop(grace)
 			return nil
 		case <-m.wake:
+			// Many wake-ups in a row are one look.
+			timer.Reset(max(0, minTick-time.Since(last)))
 		case <-timer.C:
+			last = time.Now()
+			timer.Reset(m.tick(last))
 		}
-		timer.Reset(m.tick(time.Now()))
 	}
 }
+
+// maxSyncing is how many mailbox files are made durable at a time.
+const maxSyncing = 64
+
+// minTick is the least time between two looks at everything.
+const minTick = 5 * time.Millisecond
 
 // recover reads one line per destination, and marks mail that was accepted and
 // not yet routed to be loaded in the background: a restart does not wait for
@@ -270,8 +286,8 @@ func (m *Manager) tick(now time.Time) time.Duration {
 	return max(next.Sub(now), time.Millisecond)
 }
 
-// wakeDestinations revives destinations whose pause is over. Only destinations
-// with a pause cost anything here, and they are few: one per failing site.
+// wakeDestinations revives destinations whose pause is over and forgets those
+// that are idle.
 func (m *Manager) wakeDestinations(now time.Time, next *time.Time) {
 	for _, t := range m.sched.transports {
 		if now.Before(t.notBefore) && t.notBefore.Before(*next) {
@@ -282,16 +298,15 @@ func (m *Manager) wakeDestinations(now time.Time, next *time.Time) {
 			if d.notBefore.After(until) {
 				until = d.notBefore
 			}
-			if until.IsZero() {
-				continue
-			}
 			if now.Before(until) {
 				if until.Before(*next) {
 					*next = until
 				}
 				continue
 			}
-			d.update(now)
+			if !until.IsZero() {
+				d.update(now)
+			}
 			m.sched.forget(d, now)
 		}
 	}

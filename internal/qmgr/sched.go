@@ -73,9 +73,9 @@ type destination struct {
 	reason    mail.Result
 	// suspect says that nothing has worked since the destination was dead.
 	suspect bool
-	// notBefore serves RateDelay.
-	notBefore time.Time
-	index     int
+	// notBefore serves RateDelay; used is when the last entry was taken.
+	notBefore, used time.Time
+	index           int
 }
 
 // job is some recipients of a message for one destination.
@@ -135,9 +135,13 @@ func (s *scheduler) destination(d queue.Dest, name string) *destination {
 	return dest
 }
 
+// keepIdle is how long an idle destination keeps its window, and how long after
+// a delivery the next one counts as the same stream of mail.
+const keepIdle = 2 * time.Second
+
 // forget drops a destination that has nothing to remember.
 func (s *scheduler) forget(d *destination, now time.Time) {
-	if len(d.jobs) > 0 || d.busy > 0 || now.Before(d.deadUntil) || now.Before(d.notBefore) {
+	if len(d.jobs) > 0 || d.busy > 0 || now.Before(d.deadUntil) || now.Before(d.notBefore) || now.Before(d.used.Add(keepIdle)) {
 		return
 	}
 	delete(d.t.dests, d.name)
@@ -210,7 +214,10 @@ func (t *transport) pick(now time.Time) *entry {
 	d.busy++
 	t.busy++
 	d.update(now)
-	e.more = len(d.jobs) > 0
+	// A connection is worth keeping when more mail waits, or when mail for the
+	// destination comes in a stream.
+	e.more = len(d.jobs) > 0 || now.Before(d.used.Add(keepIdle))
+	d.used = now
 	return e
 }
 

@@ -210,23 +210,6 @@ type Summary struct {
 	Flags    Flags
 }
 
-// List calls f for every message, until f returns an error. Memory does not
-// grow with the queue.
-func (s *Store) List(f func(*Summary) error) error {
-	return s.scan([]byte{kindEnvelope}, []byte{kindEnvelope + 1}, func(k, v []byte) error {
-		env, _, err := decodeEnvelope(mail.QueueID(k[1:]), v)
-		if err != nil {
-			s.opt.Warn("envelope of %s: %v", k[1:], err)
-			return nil
-		}
-		sum, err := s.summary(env)
-		if err != nil {
-			return err
-		}
-		return f(sum)
-	})
-}
-
 // Summary returns one message as a listing shows it.
 func (s *Store) Summary(id mail.QueueID) (*Summary, error) {
 	env, _, err := s.Message(id)

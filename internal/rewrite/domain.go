@@ -19,15 +19,14 @@ func validDomain(domain string, utf8ok bool) bool {
 		return false
 	}
 	if domain[0] == '[' {
-		_, ok := literalAddr(domain)
-		return ok
+		return ValidLiteral(domain)
 	}
 	for i := 0; i < len(domain); i++ {
 		if domain[i] >= utf8.RuneSelf {
 			return utf8ok && validUnicode(domain)
 		}
 	}
-	return validHostname(domain)
+	return ValidHostname(domain)
 }
 
 // validUnicode checks an internationalised domain name by its ASCII form
@@ -37,12 +36,12 @@ func validUnicode(domain string) bool {
 		return false
 	}
 	ascii, err := idna.New(idna.MapForLookup(), idna.BidiRule()).ToASCII(domain)
-	return err == nil && validHostname(ascii)
+	return err == nil && ValidHostname(ascii)
 }
 
-// validHostname checks the syntax of RFC 1123 2.1, and lets underscores pass as
+// ValidHostname checks the syntax of RFC 1123 2.1, and lets underscores pass as
 // Postfix does.
-func validHostname(name string) bool {
+func ValidHostname(name string) bool {
 	if name == "" || len(name) > maxDomain {
 		return false
 	}
@@ -71,6 +70,13 @@ func validHostname(name string) bool {
 		}
 	}
 	return label > 0 && name[len(name)-1] != '-' && !numeric
+}
+
+// ValidLiteral tells whether s is an address literal of RFC 5321 4.1.3, with its
+// brackets.
+func ValidLiteral(s string) bool {
+	_, ok := literalAddr(s)
+	return ok
 }
 
 // validAddress tells whether a domain is an address without brackets.

@@ -41,7 +41,7 @@ type target struct {
 func New(cfg *postconf.View, tables *table.Set, log *event.Logger) (*Engine, []postconf.Problem) {
 	e := &Engine{log: log}
 	problems := cfg.Decode(&e.set)
-	b := builder{e: e, tables: tables, problems: problems}
+	b := builder{e: e, cfg: cfg, tables: tables, problems: problems}
 	b.build()
 	return e, b.problems
 }
@@ -49,12 +49,18 @@ func New(cfg *postconf.View, tables *table.Set, log *event.Logger) (*Engine, []p
 // builder collects the problems of making an Engine.
 type builder struct {
 	e        *Engine
+	cfg      *postconf.View
 	tables   *table.Set
 	problems []postconf.Problem
 }
 
 func (b *builder) build() {
 	e, s := b.e, &b.e.set
+	if origin, err := b.cfg.Myorigin(); err == nil {
+		s.Myorigin = origin // Debian keeps it in a file
+	} else {
+		b.check("myorigin", err)
+	}
 	e.own = b.interfaces()
 	e.local = b.list("mydestination", s.Destination)
 	e.alias = b.list("virtual_alias_domains", s.VirtualAliasDomains)

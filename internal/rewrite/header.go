@@ -18,13 +18,17 @@ type Spot struct {
 	Addr       mail.Address
 	Start, End int
 	// Angle tells that the address stands in angle brackets, Routed that it
-	// had a source route (RFC 5321 appendix C).
+	// had a source route (RFC 5322 4.4).
 	Angle, Routed bool
+	// Joined tells that there should be a comma before the address.
+	Joined bool
 }
 
 // HeaderAddresses finds the addresses in the value of a header field that is an
-// address-list of RFC 5322 3.4, and in whatever people write there instead.
-// Null addresses are skipped.
+// address-list of RFC 5322 3.4, and in whatever people write there instead:
+// as in Postfix, words without a comma between them are addresses of their own,
+// and a colon ends the name of a group only when a semicolon follows. Null
+// addresses are skipped.
 func HeaderAddresses(value string) iter.Seq[Spot] {
 	return func(yield func(Spot) bool) {
 		s := scanner{text: value}
@@ -37,25 +41,44 @@ func HeaderAddresses(value string) iter.Seq[Spot] {
 	}
 }
 
+// edit replaces text[start:end].
+type edit struct {
+	start, end int
+	text       string
+}
+
 // RewriteHeader replaces each address of a header value by what fn makes of it,
-// and leaves all other bytes alone. An error of fn ends the work.
+// and leaves all other bytes alone, except that it adds missing commas to a
+// value that it changes. An error of fn ends the work.
 func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (string, error) {
-	var out strings.Builder
-	done := 0
+	var edits []edit
+	changed := false
 	for spot := range HeaderAddresses(value) {
 		addr, err := fn(spot.Addr)
 		if err != nil {
 			return value, err
 		}
-		if addr == spot.Addr && !spot.Routed {
-			continue
+		if spot.Joined && !spot.Angle {
+			edits = append(edits, edit{spot.Start, spot.Start, ", "})
 		}
-		out.WriteString(value[done:spot.Start])
-		out.WriteString(addr.External())
-		done = spot.End
+		if addr != spot.Addr || spot.Routed {
+			edits = append(edits, edit{spot.Start, spot.End, addr.External()})
+			changed = true
+		}
 	}
-	if done == 0 && out.Len() == 0 {
+	if !changed {
 		return value, nil
+	}
+	var out strings.Builder
+	done := 0
+	for _, e := range edits {
+		keep := value[done:e.start]
+		if e.text == ", " {
+			keep = strings.TrimRight(keep, " \t")
+		}
+		out.WriteString(keep)
+		out.WriteString(e.text)
+		done = e.end
 	}
 	out.WriteString(value[done:])
 	return out.String(), nil
@@ -85,140 +108,172 @@ func ParsePath(text string) Path {
 	return p
 }
 
+// span is a piece of the text.
+type span struct{ start, end int }
+
 // scanner walks over an address list.
 type scanner struct {
 	text string
 	pos  int
-	// open tells that no ">" is left, so that nobody searches again.
-	open bool
+	// ready are the bare addresses of a mailbox that has ended.
+	ready []span
+	// closing is where the next ">" is, or beyond the text; semicolon is where
+	// the last ";" is, or -1, once it is known.
+	closing   int
+	known     bool
+	semicolon int
+	// joined tells that an address was found since the last comma.
+	joined bool
 }
 
 // next returns the next address.
 func (s *scanner) next() (Spot, bool) {
-	start, end := -1, -1 // of what may be an address without angle brackets
-	phrase := false      // there was an angle address, so bare words are no address
+	for {
+		for len(s.ready) > 0 {
+			w := s.ready[0]
+			s.ready = s.ready[1:]
+			if spot, ok := s.spot(w.start, w.end, false); ok {
+				return spot, true
+			}
+		}
+		if s.pos >= len(s.text) {
+			return Spot{}, false
+		}
+		if spot, ok := s.mailbox(); ok {
+			return spot, true
+		}
+	}
+}
+
+// mailbox reads up to the next separator. The words before an angle address are
+// a display name; without one they are addresses.
+func (s *scanner) mailbox() (Spot, bool) {
+	var words []span
 	for s.pos < len(s.text) {
-		from := s.pos
-		switch c := s.text[from]; c {
-		case ' ', '\t', '\r', '\n':
-			s.pos++
-			continue
-		case '(':
-			s.skipComment()
-			continue
-		case '<':
-			phrase = true
-			if spot, ok := s.angle(); ok {
-				return spot, true
+		switch c := s.text[s.pos]; {
+		case c == ',' || c == ';':
+			if len(words) > 0 {
+				s.ready = words
+				return Spot{}, false
 			}
-			continue
-		case '>':
 			s.pos++
-			continue
-		case ',', ';':
+			s.joined = false
+		case c == ':' && s.group():
 			s.pos++
-			if spot, ok := s.bare(start, end); ok && !phrase {
-				return spot, true
-			}
-			start, end, phrase = -1, -1, false
-			continue
-		case ':':
-			// The end of the display name of a group (RFC 5322 3.4).
+			words, s.joined = words[:0], false
+		case c == '<':
+			return s.angle()
+		case c == '>' || c == ')':
 			s.pos++
-			start, end, phrase = -1, -1, false
-			continue
 		default:
-			s.token()
+			words = s.word(words)
 		}
-		if start < 0 {
-			start = from
-		}
-		end = s.pos
 	}
-	if spot, ok := s.bare(start, end); ok && !phrase {
-		return spot, true
-	}
+	s.ready = words
 	return Spot{}, false
 }
 
-// bare makes an address of words without angle brackets. A phrase that is
-// still followed by an angle address is handled by the caller.
-func (s *scanner) bare(start, end int) (Spot, bool) {
-	if start < 0 {
-		return Spot{}, false
+// word reads one token and adds it to the words, or to the last word when an
+// operator joins the two.
+func (s *scanner) word(words []span) []span {
+	from := s.pos
+	switch s.text[from] {
+	case ' ', '\t', '\r', '\n':
+		s.pos++
+		return words
+	case '(':
+		s.skipComment()
+		return words
 	}
-	return s.spot(start, end, false)
+	s.token()
+	if n := len(words); n > 0 && (isOperator(s.text[words[n-1].end-1]) || isOperator(s.text[from])) {
+		words[n-1].end = s.pos
+		return words
+	}
+	return append(words, span{from, s.pos})
+}
+
+// isOperator tells whether c joins what stands on both sides.
+func isOperator(c byte) bool {
+	return c == '@' || c == '.' || c == ':' || c == '%' || c == '!'
+}
+
+// group tells whether a colon ends the display name of a group (RFC 5322 3.4).
+func (s *scanner) group() bool {
+	if !s.known {
+		s.known, s.semicolon = true, -1
+		ahead := scanner{text: s.text, pos: s.pos}
+		for ahead.pos < len(ahead.text) {
+			switch ahead.text[ahead.pos] {
+			case ';':
+				s.semicolon = ahead.pos
+				ahead.pos++
+			case '(':
+				ahead.skipComment()
+			default:
+				ahead.token()
+			}
+		}
+	}
+	return s.semicolon > s.pos
 }
 
 // spot parses text[start:end] as an addr-spec.
 func (s *scanner) spot(start, end int, angle bool) (Spot, bool) {
 	addr, routed := parseSpec(s.text[start:end])
-	return Spot{Addr: addr, Start: start, End: end, Angle: angle, Routed: routed}, addr != ""
+	if addr == "" {
+		return Spot{}, false
+	}
+	spot := Spot{Addr: addr, Start: start, End: end, Angle: angle, Routed: routed, Joined: s.joined}
+	s.joined = true
+	return spot, true
 }
 
 // angle reads "<...>"; it returns false for a null address.
 func (s *scanner) angle() (Spot, bool) {
 	s.pos++
-	begin := s.pos
 	start, end := -1, -1
 	for s.pos < len(s.text) {
 		from := s.pos
 		switch c := s.text[from]; {
 		case c == '>':
 			s.pos++
-			s.skipRest()
-			if start < 0 {
-				return Spot{}, false
-			}
-			return s.spot(start, end, true)
+			return s.inner(start, end)
+		case c == ',' && s.open():
+			return s.inner(start, end) // "<a@b, c@d": the bracket was forgotten
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
 			s.pos++
-			continue
 		case c == '(':
 			s.skipComment()
-			continue
-		case c == ',' && s.unclosed():
-			// "<a@b, c@d": the bracket was forgotten.
-			s.pos++
-			if start < 0 {
-				return Spot{}, false
-			}
-			return s.spot(start, end, true)
 		default:
 			s.token()
+			if start < 0 {
+				start = from
+			}
+			end = s.pos
 		}
-		if start < 0 {
-			start = from
-		}
-		end = s.pos
 	}
-	if start < 0 || begin == len(s.text) {
+	return s.inner(start, end)
+}
+
+// inner is spot for what stands in angle brackets; start is -1 for nothing.
+func (s *scanner) inner(start, end int) (Spot, bool) {
+	if start < 0 {
 		return Spot{}, false
 	}
 	return s.spot(start, end, true)
 }
 
-// unclosed tells whether no ">" follows.
-func (s *scanner) unclosed() bool {
-	if !s.open {
-		s.open = strings.IndexByte(s.text[s.pos:], '>') < 0
-	}
-	return s.open
-}
-
-// skipRest moves to the end of the mailbox after an angle address, over words
-// that do not belong there, but not over another "<".
-func (s *scanner) skipRest() {
-	for s.pos < len(s.text) {
-		switch s.text[s.pos] {
-		case ',', ';', '<', ':':
-			return
-		case '(':
-			s.skipComment()
-		default:
-			s.token()
+// open tells whether no ">" follows.
+func (s *scanner) open() bool {
+	if s.closing < s.pos {
+		i := strings.IndexByte(s.text[s.pos:], '>')
+		if i < 0 {
+			i = len(s.text) + 1
 		}
+		s.closing = s.pos + i
 	}
+	return s.closing > len(s.text)
 }
 
 // token skips one quoted string, domain literal, or other byte or atom.
@@ -282,8 +337,7 @@ func (s *scanner) skipComment() {
 }
 
 // parseSpec turns an addr-spec in external form into internal form: it removes
-// quotes, comments and a source route. A space stays between words that no dot
-// or "@" joins.
+// quotes, comments, white space and a source route.
 func parseSpec(raw string) (addr mail.Address, routed bool) {
 	if raw != "" && raw[0] == '@' {
 		if i := routeEnd(raw); i > 0 {
@@ -295,39 +349,17 @@ func parseSpec(raw string) (addr mail.Address, routed bool) {
 	}
 	var b strings.Builder
 	s := scanner{text: raw}
-	word, gap := false, false // the last token was a word; space followed it
 	for s.pos < len(raw) {
 		from := s.pos
-		switch c := raw[from]; {
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		switch raw[from] {
+		case ' ', '\t', '\r', '\n':
 			s.pos++
-			gap = true
-			continue
-		case c == '(':
+		case '(':
 			s.skipComment()
-			gap = true
-			continue
-		case c == '.' || c == '@':
-			s.pos++
-			b.WriteByte(c)
-			word, gap = false, false
-			continue
-		case c == '"':
-			s.skipTo('"')
-		case c == '[':
-			s.skipTo(']')
-		case c == '\\':
-			s.pos = min(from+2, len(raw))
 		default:
-			for s.pos++; s.pos < len(raw) && !isSpecial(raw[s.pos]) && raw[s.pos] != '.' && raw[s.pos] != '@'; {
-				s.pos++
-			}
+			s.token()
+			b.WriteString(unquote(raw[from:s.pos]))
 		}
-		if word && gap {
-			b.WriteByte(' ')
-		}
-		b.WriteString(unquote(raw[from:s.pos]))
-		word, gap = true, false
 	}
 	return mail.Address(b.String()), routed
 }

@@ -38,7 +38,7 @@ func openCIDR(name string, o *Options) (Table, error) {
 	var ifs ruleStack
 	for _, line := range lines.lines {
 		where := fmt.Sprintf("cidr map %s, line %d", name, line.number)
-		r, err := parseCIDRRule(line.text, where, o)
+		r, err := parseCIDRRule(line.text)
 		if err != nil {
 			o.warnf("%s: %v: skipping this rule", where, err)
 			continue
@@ -46,7 +46,7 @@ func openCIDR(name string, o *Options) (Table, error) {
 		if r.op == opEndif {
 			i, ok := ifs.pop()
 			if !ok {
-				o.warnf("%s: ignoring ENDIF without matching IF", where)
+				o.warnf("%s: ENDIF without IF: skipping this rule", where)
 				continue
 			}
 			t.rules[i].skip = len(t.rules)
@@ -66,8 +66,7 @@ func openCIDR(name string, o *Options) (Table, error) {
 }
 
 // parseCIDRRule reads one line.
-func parseCIDRRule(text, where string, o *Options) (r cidrRule, err error) {
-	word, rest := splitWord(text)
+func parseCIDRRule(text string) (r cidrRule, err error) {
 	switch {
 	case isKeyword(text, "if"):
 		r.op = opIf
@@ -82,16 +81,17 @@ func parseCIDRRule(text, where string, o *Options) (r cidrRule, err error) {
 		r.negate = strings.Count(text[:len(text)-len(bare)], "!")%2 == 1
 		text = bare
 	}
-	if word, rest = splitWord(text); word == "" {
+	word, rest := splitWord(text)
+	if word == "" {
 		return r, errNoAddress
+	}
+	if r.op == opIf {
+		word, rest = trimSpace(text), ""
 	}
 	if r.net, err = parseNet(word); err != nil {
 		return r, err
 	}
-	switch {
-	case r.op == opIf && rest != "":
-		o.warnf("%s: ignoring extra text after IF statement: \"%s\"", where, rest)
-	case r.op == opResult && rest == "":
+	if r.op == opResult && rest == "" {
 		return r, errNoResult
 	}
 	r.value = rest
@@ -118,6 +118,9 @@ func parseNet(s string) (netip.Prefix, error) {
 	}
 	if !hasLength {
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	if length == "" || strings.Trim(length, "0123456789") != "" {
+		return netip.Prefix{}, fmt.Errorf("bad mask value in \"%s\"", pattern)
 	}
 	bits, err := strconv.ParseUint(length, 10, 8)
 	if err != nil || int(bits) > addr.BitLen() {

@@ -29,7 +29,8 @@ func openInline(name string, o *Options) (Table, error) {
 			key = Fold(key, o.UTF8)
 		}
 		if !m.add(key, value) {
-			o.warnf("%s: duplicate entry: \"%s\"", title, key)
+			o.warnf("%s: duplicate entry: \"%s\"; the last one counts", title, key)
+			m.entries[key] = value
 		}
 	}
 	return m, nil

@@ -48,11 +48,12 @@ type patternRule struct {
 
 // Errors of pattern rules, in the words of Postfix.
 var (
-	errNoPattern     = errors.New("no regexp: skipping this rule")
-	errSubstitution  = errors.New("regular expression substitution is not allowed: skipping this rule")
-	errNegateGroups  = errors.New("$number found in negative match replacement text: skipping this rule")
-	errUnknownTarget = errors.New("ignoring unrecognized request")
-	errEndifAlone    = errors.New("ignoring ENDIF without matching IF")
+	errNoPattern      = errors.New("no regexp: skipping this rule")
+	errSubstitution   = errors.New("regular expression substitution is not allowed: skipping this rule")
+	errNegateGroups   = errors.New("$number found in negative match replacement text: skipping this rule")
+	errUnknownTarget  = errors.New("ignoring unrecognized request")
+	errEndifAlone     = errors.New("ignoring ENDIF without matching IF")
+	errBadReplacement = errors.New("bad replacement syntax: skipping this rule")
 )
 
 // openPatterns opens a regexp: or pcre: table.
@@ -64,7 +65,7 @@ func openPatterns(e *engine, name string, o *Options) (Table, error) {
 	t := &patternTable{name: e.typ + ":" + name, warn: o.warnf}
 	var ifs ruleStack
 	for _, line := range lines.lines {
-		p := ruleParser{engine: e, options: o, where: fmt.Sprintf("%s map %s, line %d", e.typ, name, line.number), nested: len(ifs.rules) > 0}
+		p := ruleParser{engine: e, options: o, where: fmt.Sprintf("%s map %s, line %d", e.typ, name, line.number)}
 		r, err := p.parse(line.text)
 		if err == nil && r.op == opEndif {
 			if i, ok := ifs.pop(); ok {
@@ -96,7 +97,6 @@ type ruleParser struct {
 	engine  *engine
 	options *Options
 	where   string
-	nested  bool
 }
 
 func (p *ruleParser) warnf(format string, args ...any) {
@@ -106,9 +106,6 @@ func (p *ruleParser) warnf(format string, args ...any) {
 // parse reads a line. The error says what becomes of the line.
 func (p *ruleParser) parse(text string) (r patternRule, err error) {
 	r.where = p.where
-	if p.nested && isSpace(text[0]) {
-		p.warnf("do not prepend whitespace to statements between IF and ENDIF")
-	}
 	switch {
 	case !isAlnum(text[0]):
 		text, err = p.pattern(text, &r)
@@ -121,9 +118,7 @@ func (p *ruleParser) parse(text string) (r patternRule, err error) {
 		text, err = p.pattern(trimSpace(text[2:]), &r)
 		if err == nil && text != "" {
 			p.warnf("ignoring extra text after IF statement: \"%s\"", text)
-			if strings.Contains(text, " ") {
-				p.warnf("do not prepend whitespace to statements between IF and ENDIF")
-			}
+			p.warnf("do not prepend whitespace to statements between IF and ENDIF")
 		}
 		return r, err
 	case isKeyword(text, "endif"):
@@ -176,16 +171,18 @@ func (p *ruleParser) pattern(text string, r *patternRule) (rest string, err erro
 }
 
 // result reads the text behind a pattern.
-func (p *ruleParser) result(text string, r *patternRule) (err error) {
+func (p *ruleParser) result(text string, r *patternRule) error {
 	if text == "" {
 		p.warnf("no replacement text: using empty string")
 	}
-	if r.result, err = parseTemplate(text); err != nil {
-		if !errors.Is(err, errBadReplacement) {
-			p.warnf("%v", err)
-		}
-		return fmt.Errorf("%w: skipping this rule", errBadReplacement)
+	result, errs := parseTemplate(text)
+	for _, err := range errs {
+		p.warnf("%v", err)
 	}
+	if len(errs) > 0 {
+		return errBadReplacement
+	}
+	r.result = result
 	switch highest := r.result.highest; {
 	case highest > 0 && r.negate:
 		return errNegateGroups

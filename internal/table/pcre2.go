@@ -80,7 +80,7 @@ func (e *pcreEngine) compile(pattern string, options uint32) (*pcreCode, error) 
 		uintptr(unsafe.Pointer(&out.code)), uintptr(unsafe.Pointer(&out.offset)), 0)
 	runtime.KeepAlive(text)
 	if re == 0 {
-		return nil, fmt.Errorf("error in regex at offset %d: %s: skipping this rule", out.offset, pcreMessage(tls, out.code))
+		return nil, fmt.Errorf("error in regex at offset %d: %s", out.offset, pcreMessage(tls, out.code))
 	}
 	count := new(uint32)
 	lib.Xpcre2_pattern_info_8(tls, re, pcreInfoCaptures, uintptr(unsafe.Pointer(count)))

@@ -24,17 +24,21 @@ type posixText struct {
 
 // Errors of POSIX expressions, in the words of regerror(3).
 var (
-	errParen      = errors.New("Unmatched ( or \\(")
-	errBackslash  = errors.New("Trailing backslash")
-	errRepeat     = errors.New("Invalid preceding regular expression")
-	errInterval   = errors.New("Invalid content of \\{\\}")
-	errBrace      = errors.New("Unmatched \\{")
-	errBracket    = errors.New("Unmatched [, [^, [:, [., or [=")
-	errRange      = errors.New("Invalid range end")
-	errClass      = errors.New("Invalid character class name")
-	errCollation  = errors.New("Invalid collation character")
-	errBackref    = errors.New("Invalid back reference")
-	errTooDeep    = errors.New("Regular expression too big")
+	errParen     = errors.New("Unmatched ( or \\(")
+	errBackslash = errors.New("Trailing backslash")
+	errRepeat    = errors.New("Invalid preceding regular expression")
+	errInterval  = errors.New("Invalid content of \\{\\}")
+	errBrace     = errors.New("Unmatched \\{")
+	errBracket   = errors.New("Unmatched [, [^, [:, [., or [=")
+	errRange     = errors.New("Invalid range end")
+	errClass     = errors.New("Invalid character class name")
+	errCollation = errors.New("Invalid collation character")
+	errBackref   = errors.New("Invalid back reference")
+	errTooBig    = errors.New("Regular expression too big")
+)
+
+// Limits of an expression: glibc's on repeats, and ours on nesting.
+const (
 	maxRepeat     = 0x7fff
 	maxParenDepth = 200
 )
@@ -172,12 +176,18 @@ func (p *posixParser) interval() (string, error) {
 	text := p.in[p.at : p.at+end]
 	p.at += end + len(p.op("}"))
 	low, high, comma := strings.Cut(text, ",")
+	if len(low) > 5 || len(high) > 5 {
+		return "", errTooBig
+	}
 	least, ok := number(low)
 	if low == "" && comma {
 		least, ok = 0, true
 	}
 	if !ok {
 		return "", errInterval
+	}
+	if most, _ := number(high); least > maxRepeat || most > maxRepeat {
+		return "", errTooBig
 	}
 	switch {
 	case !comma:
@@ -195,12 +205,12 @@ func (p *posixParser) interval() (string, error) {
 // number reads a repeat count.
 func number(s string) (n int, ok bool) {
 	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' || n > maxRepeat {
+		if s[i] < '0' || s[i] > '9' {
 			return 0, false
 		}
 		n = n*10 + int(s[i]-'0')
 	}
-	return n, s != "" && n <= maxRepeat
+	return n, s != ""
 }
 
 // atom reads one atom; anchor tells that it cannot be repeated.
@@ -248,7 +258,7 @@ func (p *posixParser) lastInBranch() bool {
 // group reads the rest of a parenthesis.
 func (p *posixParser) group() (string, error) {
 	if p.depth >= maxParenDepth {
-		return "", errTooDeep
+		return "", errTooBig
 	}
 	p.groups++
 	p.closed = append(p.closed, false)

@@ -1,7 +1,6 @@
 package table
 
 import (
-	"fmt"
 	"regexp"
 	"unicode/utf8"
 )
@@ -83,7 +82,7 @@ func widen(s string) string {
 func compilePOSIX(run *pcreEngine, pattern string, syntax posixSyntax) (matcher, error) {
 	t, err := translatePOSIX(pattern, syntax)
 	if err != nil {
-		return nil, fmt.Errorf("%w: skipping this rule", err)
+		return nil, err
 	}
 	if t.needPCRE {
 		options := uint32(0)

@@ -16,17 +16,12 @@ type template struct {
 	highest int
 }
 
-// Errors of a result text.
-var (
-	errBadReplacement = errors.New("bad replacement syntax")
-	errGroupNumber    = errors.New("non-numeric replacement index")
-)
-
 // parseTemplate reads a result: "$$" is "$", and $1, ${1}, $(1) are groups.
-func parseTemplate(s string) (*template, error) {
+func parseTemplate(whole string) (*template, []error) {
 	t := &template{}
+	var errs []error
 	var text strings.Builder
-	for s != "" {
+	for s := whole; s != ""; {
 		before, rest, found := strings.Cut(s, "$")
 		text.WriteString(before)
 		if !found {
@@ -39,17 +34,11 @@ func parseTemplate(s string) (*template, error) {
 		}
 		name, rest, err := groupName(rest)
 		if err != nil {
-			return nil, err
+			return nil, append(errs, fmt.Errorf("%w: \"%s\"", err, whole))
 		}
-		group := 0
-		for _, c := range []byte(name) {
-			if c < '0' || c > '9' || group > 9999 {
-				return nil, fmt.Errorf("%w \"%s\"", errGroupNumber, name)
-			}
-			group = group*10 + int(c-'0')
-		}
-		if group < 1 {
-			return nil, fmt.Errorf("out of range replacement index \"%s\"", name)
+		group, err := groupNumber(name)
+		if err != nil {
+			errs = append(errs, err)
 		}
 		t.text = append(t.text, text.String())
 		text.Reset()
@@ -58,19 +47,46 @@ func parseTemplate(s string) (*template, error) {
 		s = rest
 	}
 	t.text = append(t.text, text.String())
-	return t, nil
+	return t, errs
 }
+
+// Errors of a result text, in the words of Postfix.
+var (
+	errNoGroup    = errors.New("empty macro name")
+	errGroupStart = errors.New("truncated macro reference")
+)
+
+// groupNumber reads the number of a group.
+func groupNumber(name string) (int, error) {
+	n := 0
+	for i := 0; i < len(name); i++ {
+		if name[i] < '0' || name[i] > '9' {
+			return 0, fmt.Errorf("non-numeric replacement index \"%s\"", name)
+		}
+		n = min(n*10+int(name[i]-'0'), maxGroup)
+	}
+	if n < 1 {
+		return 0, fmt.Errorf("out of range replacement index \"%s\"", name)
+	}
+	return n, nil
+}
+
+// maxGroup is more groups than an expression can have.
+const maxGroup = 1 << 20
 
 // groupName takes the name behind a "$", with or without brackets. Letters
 // belong to it, so that "$1x" is an error and no guess.
 func groupName(s string) (name, rest string, err error) {
-	if s == "" {
-		return "", "", errBadReplacement
-	}
-	if end, ok := map[byte]byte{'{': '}', '(': ')'}[s[0]]; ok {
-		i := strings.IndexByte(s, end)
-		if i < 2 {
-			return "", "", errBadReplacement
+	for _, pair := range []string{"{}", "()"} {
+		if s == "" || s[0] != pair[0] {
+			continue
+		}
+		i := strings.IndexByte(s, pair[1])
+		switch {
+		case i < 0:
+			return "", "", errGroupStart
+		case i == 1:
+			return "", "", errNoGroup
 		}
 		return s[1:i], s[i+1:], nil
 	}
@@ -79,7 +95,7 @@ func groupName(s string) (name, rest string, err error) {
 		i++
 	}
 	if i == 0 {
-		return "", "", errBadReplacement
+		return "", "", errNoGroup
 	}
 	return s[:i], s[i:], nil
 }

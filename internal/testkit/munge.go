@@ -84,6 +84,7 @@ var mungeRows = []mungeRow{
 	{regexp.MustCompile(`^` + month + ` [ \d]\d \d\d:\d\d:\d\d `), ""},
 	{regexp.MustCompile(`\bdelay=[0-9.]+, delays=[0-9./]+`), "delay=D, delays=D"},
 	{regexp.MustCompile(`\b(from=<[^>]*>, )size=\d+`), "${1}size=S"},
+	{regexp.MustCompile(`(?i)((?:^mail|MAIL) FROM:<[^>]*>.*) SIZE=\d+`), "$1 SIZE=S"},
 	// Process number behind a tag of the log.
 	{regexp.MustCompile(`(postfix[-/\w]*)\[\d+\]`), "$1"},
 	{regexp.MustCompile(`PID: \d+`), "PID: PID"},
@@ -94,6 +95,7 @@ var mungeRows = []mungeRow{
 	{regexp.MustCompile(`^(QID\d+)([*!#]?) +\d+ CTIME +`), "$1$2 SIZE CTIME "},
 	{regexp.MustCompile(`"arrival_time": \d+`), `"arrival_time": TIME`},
 	{regexp.MustCompile(`"message_size": \d+`), `"message_size": SIZE`},
+	{regexp.MustCompile(`^-Queue ID- +--Size-- ----Arrival Time---- -Sender/Recipient-------$`), "-Queue ID- --Size-- ----Arrival Time---- -Sender/Recipient-------"},
 	{regexp.MustCompile(`^-- \d+ Kbytes in`), "-- N Kbytes in"},
 	{regexp.MustCompile(`with cipher \S+ \(\d+/\d+ bits\)(?: key-exchange [-\w]+(?: \([^)]*\))? server-signature [-\w]+ \([^)]*\)(?: server-digest \w+)?)?`), "with CIPHER"},
 }

@@ -38,6 +38,7 @@ type Sink struct {
 	done     sync.WaitGroup
 
 	mu       sync.Mutex
+	take     func(SinkMessage)
 	messages []SinkMessage
 	sessions []*SinkSession
 	conns    map[net.Conn]bool
@@ -102,6 +103,13 @@ func ServeSink(l net.Listener, script string) (*Sink, error) {
 	// goroutine: ends when Close closes the listener.
 	go s.accept()
 	return s, nil
+}
+
+// OnMessage has f called with each message from now on, in place of keeping it.
+func (s *Sink) OnMessage(f func(SinkMessage)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take = f
 }
 
 // Messages returns the accepted messages in the order of their arrival.
@@ -338,8 +346,14 @@ func (c *sinkConn) keep(m SinkMessage, ok bool) {
 	}
 	m.When = time.Now()
 	c.sink.mu.Lock()
-	c.sink.messages = append(c.sink.messages, m)
+	take := c.sink.take
+	if take == nil {
+		c.sink.messages = append(c.sink.messages, m)
+	}
 	c.sink.mu.Unlock()
+	if take != nil {
+		take(m)
+	}
 }
 
 // startTLS runs the server side of a handshake.

@@ -119,6 +119,16 @@ func (s *Scenario) masterCF() string {
 	return b.String() + s.Master
 }
 
+// Configure writes the common configuration, with a main.cf part and a
+// master.cf part of the caller's over it, to /etc/postfix.
+func Configure(main, master string) error {
+	s := &Scenario{Main: main, Master: master}
+	return s.writeFiles("")
+}
+
+// Zone is the common DNS with more lines.
+func Zone(more string) string { return baseZone + more }
+
 // writeFiles puts the scenario's files on the machine; dir stands for the
 // box's own directory.
 func (s *Scenario) writeFiles(dir string) error {
@@ -126,8 +136,10 @@ func (s *Scenario) writeFiles(dir string) error {
 		{Path: "/etc/postfix/main.cf", Text: s.mainCF(), Mode: 0o644},
 		{Path: "/etc/postfix/master.cf", Text: s.masterCF(), Mode: 0o644},
 		{Path: "/etc/aliases", Text: "postmaster: root\n", Mode: 0o644},
-		{Path: textPath("msg"), Text: baseMessage, Mode: 0o644},
 	}, s.Files...)
+	if dir != "" {
+		files = append([]File{{Path: textPath("msg"), Text: baseMessage, Mode: 0o644}}, files...)
+	}
 	for _, f := range files {
 		if err := f.write(dir); err != nil {
 			return err

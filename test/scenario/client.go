@@ -59,6 +59,9 @@ func (p *stage) open(ctx context.Context, rest string) error {
 func (p *stage) client(ctx context.Context, word, rest string) error {
 	name := strings.TrimRight(word, "<>!.")
 	c, ok := p.clients[name]
+	if !ok && p.gone[name] && rest == "eof" {
+		return nil
+	}
 	if !ok {
 		return fmt.Errorf("unknown step or client %q", word)
 	}
@@ -166,6 +169,7 @@ func (p *stage) lost(ctx context.Context, name string, err error) error {
 	p.say("%s is closed by the server", name)
 	_ = p.clients[name].Close() // it is closed already
 	delete(p.clients, name)
+	p.gone[name] = true
 	return p.ended(ctx)
 }
 

@@ -35,6 +35,7 @@
 //	A eof          read until the server closes
 //	A close        close; A reset: with a TCP reset
 //	exec LINE      a shell command; "as USER exec LINE" for another user
+//	send LINE      exec, and wait until the mail has settled; "as USER send LINE"
 //	wait settled   until no message is on its way
 //	wait empty     until the queue is empty
 //	wait log N REGEXP, wait sink ADDR N

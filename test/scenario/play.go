@@ -47,7 +47,8 @@ type stage struct {
 	sc      *Scenario
 	clients map[string]*testkit.Player
 	sinks   map[string]*testkit.Sink
-	order   []string // of the sinks
+	order   []string        // of the sinks
+	gone    map[string]bool // clients whose session the server has ended
 	out     []string
 	running bool
 	closed  int // sessions that have ended
@@ -59,7 +60,7 @@ func job(ctx context.Context, b *box.Box, input json.RawMessage) (any, error) {
 	if err := json.Unmarshal(input, sc); err != nil {
 		return nil, err
 	}
-	p := &stage{Box: b, sc: sc, clients: map[string]*testkit.Player{}, sinks: map[string]*testkit.Sink{}}
+	p := &stage{Box: b, sc: sc, clients: map[string]*testkit.Player{}, sinks: map[string]*testkit.Sink{}, gone: map[string]bool{}}
 	if err := p.prepare(ctx); err != nil {
 		return nil, p.explain("prepare", err)
 	}
@@ -180,10 +181,10 @@ func (p *stage) step(ctx context.Context, text string) error {
 		return p.Kill(ctx)
 	case "open":
 		return p.open(ctx, rest)
-	case "exec":
-		return p.exec(ctx, "", rest)
+	case "exec", "send":
+		return p.exec(ctx, "", text)
 	case "as":
-		name, line, ok := strings.Cut(rest, " exec ")
+		name, line, ok := strings.Cut(rest, " ")
 		if !ok {
 			return fmt.Errorf(`want "as USER exec LINE"`)
 		}
@@ -224,8 +225,13 @@ func (p *stage) reload(ctx context.Context) error {
 	return p.WaitPort(ctx, box.ServerIP+":25")
 }
 
-// exec runs a command and records what it said.
-func (p *stage) exec(ctx context.Context, name, line string) error {
+// exec runs a command and records what it said. After "send" it waits until
+// what was sent has settled, so that the next message is the next in the log.
+func (p *stage) exec(ctx context.Context, name, step string) error {
+	word, line, _ := strings.Cut(step, " ")
+	if word != "exec" && word != "send" {
+		return fmt.Errorf("unknown step %q", word)
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	out, err := p.Exec(ctx, box.Command{Line: line, User: name})
@@ -247,6 +253,9 @@ func (p *stage) exec(ctx context.Context, name, line string) error {
 	}
 	if out.Code != 0 {
 		p.say("exit status %d", out.Code)
+	}
+	if word == "send" && p.running {
+		return p.settle(ctx)
 	}
 	return nil
 }

@@ -54,6 +54,14 @@ func (b *Box) open() error {
 	if err := command("chown", "postfix:postfix", "/var/lib/postfix"); err != nil {
 		return err
 	}
+	// Postfix's programs write to the log themselves while nobody else does,
+	// some of them as an ordinary user.
+	if err := os.WriteFile("/var/log/mail.log", nil, 0o666); err != nil {
+		return err
+	}
+	if err := os.Chmod("/var/log/mail.log", 0o666); err != nil {
+		return err
+	}
 	return b.Subject.install(b)
 }
 

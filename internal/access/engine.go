@@ -1,0 +1,123 @@
+package access
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"postroad/internal/dns"
+	"postroad/internal/event"
+	"postroad/internal/mail"
+	"postroad/internal/postconf"
+	"postroad/internal/rewrite"
+	"postroad/internal/table"
+)
+
+// Resolver is what access control asks of the DNS. *dns.Resolver is one.
+type Resolver interface {
+	MX(ctx context.Context, domain string) ([]dns.MXRecord, dns.Info, error)
+	Addrs(ctx context.Context, host string, family dns.Family) ([]netip.Addr, dns.Info, error)
+}
+
+// Deps are the rooms that access control uses.
+type Deps struct {
+	Tables  *table.Set
+	Rewrite *rewrite.Engine
+	DNS     Resolver
+	// Log gets what concerns no session; Request.Log the rest.
+	Log *event.Logger
+}
+
+// Engine is the access control of one smtpd service. It never changes after
+// New; any number of goroutines may use it.
+type Engine struct {
+	set   Settings
+	deps  Deps
+	words map[string]row
+	// results are the actions of access(5).
+	results map[string]func(*Checker, *action) outcome
+
+	client, helo, sender, relay, recipient *list
+	data, endOfData, etrn, rewriteClients  *list
+	classes                                map[string]*list
+	// unsafe tells that no list keeps strangers from relaying.
+	unsafe bool
+
+	mynetworks *table.MatchList
+	permitLog  *table.MatchList
+	loginMaps  *table.Maps
+	certMaps   *table.Maps
+	// dotParents tells that access tables want ".parent" keys.
+	dotParents bool
+	// noUserChecks is receive_override_options=no_unknown_recipient_checks.
+	noUserChecks bool
+	search       table.AddressSearch
+}
+
+// New compiles the restrictions that a service sees.
+func New(cfg *postconf.View, deps Deps) (*Engine, []postconf.Problem) {
+	e := &Engine{deps: deps, words: map[string]row{}, classes: map[string]*list{}}
+	for _, r := range rows() {
+		e.words[r.name] = r
+	}
+	e.results = map[string]func(*Checker, *action) outcome{}
+	for _, r := range results() {
+		e.results[r.name] = r.run
+	}
+	c := &compiler{e: e, cfg: cfg, problems: cfg.Decode(&e.set)}
+	c.compile()
+	return e, c.problems
+}
+
+// Request is what one SMTP command tells.
+type Request struct {
+	// Session is the peer. QueueID is empty before there is one.
+	Session *mail.Session
+	QueueID mail.QueueID
+	// Log speaks as the session; nil says nothing.
+	Log *event.Logger
+	// Stage is the command as the log names it, "EHLO" or "END-OF-MESSAGE";
+	// empty stands for the name that goes with the method of Checker.
+	Stage string
+	// Helo is the argument of HELO or EHLO, empty before one was accepted.
+	Helo string
+	// Sender is in internal form; HasSender tells it from no MAIL command.
+	Sender    mail.Address
+	HasSender bool
+	// Recipient is in internal form: that of RCPT or VRFY, and at DATA and
+	// later that of the only recipient.
+	Recipient mail.Address
+	// RcptCount is the number of recipients accepted so far, Size what MAIL
+	// announced or, at the end of data, what came.
+	RcptCount int
+	Size      int64
+	// ETRNDomain is the argument of ETRN.
+	ETRNDomain string
+	// Pipelined tells whether the client has sent more without waiting.
+	Pipelined func() bool
+}
+
+// Actions are what access tables do to a message beside permitting it.
+type Actions struct {
+	Hold, Discard bool
+	// Filter is "transport:nexthop", empty for none.
+	Filter   string
+	Redirect mail.Address
+	BCC      []mail.Address
+	// Prepend has header fields without line end.
+	Prepend []string
+}
+
+// Begin returns the Checker of a new session.
+func (e *Engine) Begin() *Checker { return &Checker{e: e} }
+
+// logsPermit tells whether smtpd_log_access_permit_actions has an action.
+func (e *Engine) logsPermit(ctx context.Context, action string) bool {
+	hit, err := e.permitLog.Match(ctx, action)
+	return hit && err == nil
+}
+
+// parents tells whether a parameter is in parent_domain_matches_subdomains.
+func (e *Engine) parents(param string) bool {
+	return slices.Contains(e.set.ParentMatches, param)
+}

@@ -1,0 +1,51 @@
+package access
+
+// Settings are the main.cf parameters of access control in smtpd(8).
+type Settings struct {
+	// The lists.
+	ClientList    []string `postconf:"smtpd_client_restrictions"`
+	HeloList      []string `postconf:"smtpd_helo_restrictions"`
+	SenderList    []string `postconf:"smtpd_sender_restrictions"`
+	RelayList     []string `postconf:"smtpd_relay_restrictions"`
+	RecipientList []string `postconf:"smtpd_recipient_restrictions"`
+	DataList      []string `postconf:"smtpd_data_restrictions"`
+	EndOfDataList []string `postconf:"smtpd_end_of_data_restrictions"`
+	ETRNList      []string `postconf:"smtpd_etrn_restrictions"`
+	Classes       []string `postconf:"smtpd_restriction_classes"`
+	// When they are evaluated.
+	DelayReject     bool     `postconf:"smtpd_delay_reject"`
+	RelayFirst      bool     `postconf:"smtpd_relay_before_recipient_restrictions"`
+	UnlistedRcpt    bool     `postconf:"smtpd_reject_unlisted_recipient"`
+	UnlistedSender  bool     `postconf:"smtpd_reject_unlisted_sender"`
+	Overrides       []string `postconf:"receive_override_options"`
+	SoftBounce      bool     `postconf:"soft_bounce"`
+	ProxyFilter     string   `postconf:"smtpd_proxy_filter"`
+	AllowUntrusted  bool     `postconf:"allow_untrusted_routing"`
+	NullKey         string   `postconf:"smtpd_null_access_lookup_key"`
+	LogPermits      []string `postconf:"smtpd_log_access_permit_actions"`
+	SASLEnable      bool     `postconf:"smtpd_sasl_auth_enable"`
+	ParentMatches   []string `postconf:"parent_domain_matches_subdomains"`
+	Delimiter       string   `postconf:"recipient_delimiter"`
+	ProbeSender     string   `postconf:"address_verify_sender"`
+	RewriteClients  []string `postconf:"local_header_rewrite_clients"`
+	CompatibleLevel string   `postconf:"compatibility_level"`
+	// What they look at.
+	Mynetworks  []string `postconf:"mynetworks"`
+	LoginMaps   []string `postconf:"smtpd_sender_login_maps"`
+	ClientCerts []string `postconf:"relay_clientcerts"`
+	// What is answered.
+	MapRejectCode     int    `postconf:"access_map_reject_code"`
+	MapDeferCode      int    `postconf:"access_map_defer_code"`
+	RejectCode        int    `postconf:"reject_code"`
+	DeferCode         int    `postconf:"defer_code"`
+	InvalidHostCode   int    `postconf:"invalid_hostname_reject_code"`
+	NonFQDNCode       int    `postconf:"non_fqdn_reject_code"`
+	PlaintextCode     int    `postconf:"plaintext_reject_code"`
+	MultiRcptCode     int    `postconf:"multi_recipient_bounce_reject_code"`
+	RelayCode         int    `postconf:"relay_domains_reject_code"`
+	UnknownClientCode int    `postconf:"unknown_client_reject_code"`
+	UnknownHostCode   int    `postconf:"unknown_hostname_reject_code"`
+	UnknownAddrCode   int    `postconf:"unknown_address_reject_code"`
+	UnknownHostAct    string `postconf:"unknown_helo_hostname_tempfail_action"`
+	UnknownAddrAct    string `postconf:"unknown_address_tempfail_action"`
+}

@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"postroad/internal/mail"
+	"postroad/internal/privdeliver"
+)
+
+// maxLocks bounds mailbox_delivery_lock.
+const maxLocks = 5
+
+// mailbox is where one recipient's copy goes, and whose it is.
+type mailbox struct {
+	path     string
+	uid, gid int
+	limit    int64
+	locks    []string
+	// headers are the lines in front: Return-Path, X-Original-To, Delivered-To.
+	headers string
+}
+
+// isMaildir tells a Maildir from a mailbox file, by the slash at its end.
+func (b *mailbox) isMaildir() bool { return strings.HasSuffix(b.path, "/") }
+
+// prefix builds the lines that go before a message in a mailbox.
+func prefix(sender mail.Address, original, delivered mail.Address) string {
+	out := "Return-Path: <" + oneLine(sender.External()) + ">\n"
+	if original != "" {
+		out += "X-Original-To: " + oneLine(original.External()) + "\n"
+	}
+	if delivered != "" {
+		out += "Delivered-To: " + oneLine(delivered.External()) + "\n"
+	}
+	return out
+}
+
+// oneLine keeps an address from being more than one header line.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' || r == 0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// fromLine is the line that begins a message in a mailbox file.
+func fromLine(sender mail.Address, now time.Time) string {
+	who := sender.External()
+	if who == "" {
+		who = "MAILER-DAEMON"
+	}
+	return "From " + oneLine(who) + "  " + now.Format(time.ANSIC)
+}
+
+// fileName is the Maildir name of a recipient's copy. It depends on the message
+// and the recipient alone, so that a repeated delivery replaces itself.
+func fileName(env *mail.Envelope, r *mail.Recipient, host string) string {
+	return fmt.Sprintf("%d.M%dQ%sR%08x.%s", env.Arrived.Unix(), env.Arrived.Nanosecond()/1000, env.ID,
+		hash(string(r.Address)+"\x00"+string(r.Original)), strings.NewReplacer("/", "\\057", ":", "\\072").Replace(host))
+}
+
+// hash is FNV-1a; it tells the recipients of one message apart.
+func hash(s string) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(s); i++ {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
+}
+
+// write delivers one copy.
+func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d *Delivery, r *mail.Recipient, b *mailbox) mail.Result {
+	req := &privdeliver.Request{
+		Kind: privdeliver.Mbox, Path: b.path, Prefix: []byte(b.headers), Size: d.Content.Size(), Limit: b.limit,
+		Locks: b.locks, Attempts: s.LockAttempts, Delay: s.LockDelay, Stale: s.StaleLock,
+		From: fromLine(d.Envelope.Sender, time.Now()),
+	}
+	what := "mailbox"
+	if b.isMaildir() {
+		what = "maildir"
+		req.Kind, req.Path = privdeliver.Maildir, strings.TrimRight(b.path, "/")
+		req.Name = fileName(d.Envelope, r, s.Myhostname)
+		req.Again = d.Again || d.Attempt > 1
+	}
+	if !users.Can(b.uid) {
+		return mail.Result{Enhanced: "4.3.5", Text: fmt.Sprintf("cannot deliver to %s %s: %v", what, b.path, privdeliver.ErrRights)}
+	}
+	res, err := users.Do(ctx, b.uid, b.gid, req, d.Content.Open)
+	if err != nil {
+		return mail.Result{Enhanced: "4.3.0", Text: fmt.Sprintf("cannot deliver to %s %s: %v", what, b.path, err)}
+	}
+	out := mailboxResult(res, what, b.path)
+	if res.Unsynced {
+		out.Sync = s.syncer(users, b, req)
+	}
+	return out
+}
+
+// syncer makes a Maildir file durable later, together with others.
+func (s *MailboxSettings) syncer(users *privdeliver.Users, b *mailbox, req *privdeliver.Request) func() error {
+	sync := &privdeliver.Request{Kind: privdeliver.Sync, Path: req.Path, Name: req.Name}
+	return func() error {
+		res, err := users.Do(context.Background(), b.uid, b.gid, sync, nil)
+		if err == nil && res.Class != privdeliver.OK {
+			err = errors.New(res.Text)
+		}
+		return err
+	}
+}
+
+func mailboxResult(res privdeliver.Result, what, path string) mail.Result {
+	switch res.Class {
+	case privdeliver.OK:
+		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "delivered to " + what}
+	case privdeliver.Quota:
+		return mail.Result{Outcome: mail.Bounced, Enhanced: "5.2.2", Text: res.Text}
+	case privdeliver.NotFound, privdeliver.Permission:
+		text := res.Text
+		if what == "maildir" {
+			text = fmt.Sprintf("maildir delivery failed: create maildir file %s: %s", path, res.Text)
+		}
+		return mail.Result{Enhanced: "4.2.0", Text: text}
+	}
+	return mail.Result{Enhanced: "4.2.0", Text: res.Text}
+}
+
+// lockStyles checks mailbox_delivery_lock.
+func lockStyles(param string, styles []string) ([]string, error) {
+	if len(styles) > maxLocks {
+		return nil, fmt.Errorf("%s: too many lock styles", param)
+	}
+	for _, style := range styles {
+		if !slices.Contains([]string{"fcntl", "flock", "dotlock"}, style) {
+			return nil, fmt.Errorf("unknown lock style %q in %s; use fcntl, flock or dotlock", style, param)
+		}
+	}
+	return styles, nil
+}

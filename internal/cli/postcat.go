@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"postroad/internal/control"
+	"postroad/internal/mail"
+	"postroad/internal/queue"
+)
+
+const postcatUsage = "usage: postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] " +
+	"[-h (header text)] [-q (access queue)] [-v] [file(s)...]"
+
+// catOptions are the sections and decorations that postcat prints.
+type catOptions struct {
+	body, envelope, header bool
+	types, offsets         bool
+}
+
+// decorated tells whether more than bare text is printed.
+func (o *catOptions) decorated() bool { return o.envelope || o.types || o.offsets }
+
+// runPostcat is postcat(1). Queue files of Postfix do not exist here: messages
+// are named by their queue id, with -q.
+func runPostcat(e *Env) int {
+	var dir string
+	var o catOptions
+	byID := false
+	g := NewGetopt(e.Args, "bc:defhoqrs:v")
+	for {
+		opt, err := g.Next()
+		if err != nil {
+			fmt.Fprintf(e.Stderr, "%s: %v\n", e.Prog, err)
+			return e.Fatalf(1, postcatUsage)
+		}
+		if opt == 0 {
+			break
+		}
+		switch opt {
+		case 'b':
+			o.body = true
+		case 'c':
+			dir = g.Arg
+		case 'd':
+			o.types = true
+		case 'e':
+			o.envelope = true
+		case 'h':
+			o.header = true
+		case 'o':
+			o.offsets = true
+		case 'q':
+			byID = true
+		}
+	}
+	if !o.body && !o.envelope && !o.header {
+		o.body, o.envelope, o.header = true, true, true
+	}
+	c, err := e.load(dir)
+	if err != nil {
+		return e.Fatalf(1, "%v", err)
+	}
+	if !byID {
+		return e.catFiles(g.Args())
+	}
+	return e.catMessages(c, &o, g.Args())
+}
+
+// catFiles refuses files: there are none that hold a message in our queue.
+func (e *Env) catFiles(files []string) int {
+	for _, file := range files {
+		if _, err := os.Stat(file); err != nil {
+			return e.Fatalf(1, "open %s: %s", file, reason(err))
+		}
+		return e.Fatalf(1, "%s: the queue does not consist of message files; use postcat -q with the queue id", file)
+	}
+	return 0
+}
+
+// catMessages prints messages by their queue id.
+func (e *Env) catMessages(c *config, o *catOptions, ids []string) int {
+	for _, id := range ids {
+		if !cleanID(id) {
+			return e.Fatalf(1, "bad mail queue ID: %s", shorten(id))
+		}
+	}
+	if len(ids) == 0 {
+		return 0
+	}
+	ctx := context.Background()
+	q, err := e.queue(ctx, c, nil)
+	if err != nil {
+		return e.Fatalf(1, "open queue: %v", err)
+	}
+	defer q.Close()
+	out := bufio.NewWriter(e.Stdout)
+	defer out.Flush()
+	for _, id := range ids {
+		m, err := q.Cat(ctx, mail.QueueID(id))
+		if errors.Is(err, control.ErrNotFound) || errors.Is(err, queue.ErrNotFound) {
+			out.Flush()
+			return e.Fatalf(1, "open queue file %s: No such file or directory", id)
+		}
+		if control.Denied(err) {
+			return e.Fatalf(1, "open queue file %s: Permission denied", id)
+		}
+		if err == nil {
+			err = (&catPrinter{w: out, o: o}).message(m)
+		}
+		if err != nil {
+			return e.Fatalf(1, "%s: %v", id, err)
+		}
+	}
+	return 0
+}
+
+// catPrinter prints one message in postcat's form.
+type catPrinter struct {
+	w      *bufio.Writer
+	o      *catOptions
+	offset int64
+}
+
+// The record types of a queue file, as option -d shows them.
+const (
+	recSize     = 'C'
+	recTime     = 'T'
+	recAttr     = 'A'
+	recFull     = 'F'
+	recFrom     = 'S'
+	recRcpt     = 'R'
+	recDone     = 'D'
+	recOrig     = 'O'
+	recContent  = 'M'
+	recLine     = 'N'
+	recXtra     = 'X'
+	recEnd      = 'E'
+	timeFormat  = time.ANSIC
+	sizeFormat  = "%15d %15d %15d %15d %15d %15d"
+	sectionText = "*** %s %s ***"
+)
+
+// record prints one line with the decorations that -d and -o ask for.
+func (p *catPrinter) record(kind byte, text string) {
+	if p.o.offsets {
+		fmt.Fprintf(p.w, "%9d ", p.offset)
+	}
+	if p.o.types {
+		fmt.Fprintf(p.w, "%3d ", kind)
+	}
+	io.WriteString(p.w, text+"\n")
+}
+
+// message prints the sections.
+func (p *catPrinter) message(m *control.Message) error {
+	name := m.Queue + "/" + string(m.Envelope.ID)
+	if p.o.envelope {
+		p.record(recSize, fmt.Sprintf(sectionText, "ENVELOPE RECORDS", name))
+		p.envelope(m)
+		p.record(recContent, fmt.Sprintf(sectionText, "MESSAGE CONTENTS", name))
+	}
+	if err := p.content(m.Content); err != nil {
+		return err
+	}
+	if p.o.envelope {
+		p.record(recXtra, fmt.Sprintf(sectionText, "HEADER EXTRACTED", name))
+		p.record(recEnd, fmt.Sprintf(sectionText, "MESSAGE FILE END", name))
+	}
+	return nil
+}
+
+// envelope prints the envelope as records.
+func (p *catPrinter) envelope(m *control.Message) {
+	e := m.Envelope
+	p.record(recSize, "message_size: "+fmt.Sprintf(sizeFormat, m.Content.Size(), 0, len(e.Recipients), 0, m.Content.Size(), 0))
+	p.record(recTime, "message_arrival_time: "+e.Arrived.Local().Format(timeFormat))
+	p.record(recAttr, "create_time: "+e.Arrived.Local().Format(timeFormat))
+	for _, attr := range catAttributes(e) {
+		p.record(recAttr, "named_attribute: "+attr)
+	}
+	p.record(recFrom, "sender: "+string(e.Sender))
+	for i := range e.Recipients {
+		r := &e.Recipients[i]
+		if r.ORCPT != "" {
+			p.record(recAttr, "named_attribute: dsn_orig_rcpt="+r.ORCPT)
+		}
+		if r.Notify != 0 {
+			p.record(recAttr, fmt.Sprintf("named_attribute: notify_flags=%d", postfixNotify(r.Notify)))
+		}
+		if r.Original != "" {
+			p.record(recOrig, "original_recipient: "+string(r.Original))
+		}
+		if i < len(m.Done) && m.Done[i] {
+			p.record(recDone, "done_recipient: "+string(r.Address))
+		} else {
+			p.record(recRcpt, "recipient: "+string(r.Address))
+		}
+	}
+}
+
+// postfixNotify are the bits of Postfix's notify_flags attribute.
+func postfixNotify(n mail.Notify) int {
+	bits := 0
+	for _, b := range []struct {
+		ours mail.Notify
+		bit  int
+	}{{mail.NotifyNever, 1}, {mail.NotifySuccess, 2}, {mail.NotifyFailure, 4}, {mail.NotifyDelay, 8}} {
+		if n&b.ours != 0 {
+			bits |= b.bit
+		}
+	}
+	return bits
+}
+
+// catAttributes are the named attributes of an envelope, in Postfix's order.
+func catAttributes(e *mail.Envelope) []string {
+	c := &e.Client
+	origin := map[mail.Origin]string{mail.OriginSMTP: c.Name + "[" + c.Addr + "]", mail.OriginLocal: "local"}[e.Origin]
+	list := []struct{ name, value string }{
+		{"log_client_name", c.Name}, {"log_client_address", c.Addr}, {"log_client_port", c.Port},
+		{"log_message_origin", origin}, {"log_helo_name", c.Helo}, {"log_protocol_name", c.Proto},
+		{"client_name", c.Name}, {"reverse_client_name", c.ReverseName}, {"client_address", c.Addr},
+		{"client_port", c.Port}, {"helo_name", c.Helo}, {"protocol_name", c.Proto},
+		{"sasl_method", c.SASLMethod}, {"sasl_username", c.SASLUser}, {"sasl_sender", c.SASLSender},
+		{"log_ident", c.Ident}, {"rewrite_context", c.RewriteContext}, {"envelope_id", e.EnvID},
+	}
+	var out []string
+	for _, a := range list {
+		if a.value != "" && a.value != "[]" {
+			out = append(out, a.name+"="+a.value)
+		}
+	}
+	if e.Ret != mail.RetUnset {
+		out = append(out, fmt.Sprintf("ret_flags=%d", e.Ret))
+	}
+	if e.EightBit {
+		out = append(out, "encoding=8bit")
+	}
+	return out
+}
+
+// content prints header and body with LF line ends.
+func (p *catPrinter) content(c mail.Content) error {
+	r, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	in := bufio.NewReaderSize(r, 64<<10)
+	inHeader := true
+	for {
+		line, err := in.ReadString('\n')
+		if line != "" {
+			text := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+			if inHeader && text == "" {
+				inHeader = false
+				if p.o.body {
+					p.record(recLine, text)
+				}
+			} else if (inHeader && p.o.header) || (!inHeader && p.o.body) {
+				p.record(recLine, text)
+			}
+			p.offset += int64(len(line))
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reason is the text of an error of the operating system, without operation
+// and path, with a capital letter as the C library writes it.
+func reason(err error) string {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	s := err.Error()
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

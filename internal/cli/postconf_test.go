@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// updatePostconf makes the tests of postconf write their golden files.
+var updatePostconf = flag.Bool("update-postconf", false, "write the golden files of postconf")
+
+// postconfCases is where the configurations for the tests are.
+const postconfCases = "../postconf/testdata/configs"
+
+// runPostconfWith runs postconf and returns the exit code and all output, with the
+// directory replaced by DIR.
+func runPostconfWith(dir string, args ...string) (int, string) {
+	var out, errs strings.Builder
+	e := &Env{
+		Prog: "postconf", Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Environ: []string{"MAIL_CONFIG=" + dir},
+	}
+	code := runPostconf(e)
+	return code, strings.ReplaceAll(out.String()+errs.String(), dir, "DIR")
+}
+
+// TestPostconfShow compares what postconf shows with a golden file. Except for the
+// line numbers and hints in warnings, the file was compared with the output of
+// Postfix.
+func TestPostconfShow(t *testing.T) {
+	var b strings.Builder
+	for _, test := range []struct{ config, args string }{
+		{"usernames", "-n"},
+		{"usernames", "-n -q"},
+		{"usernames", "-n -h"},
+		{"usernames", "-n -H"},
+		{"usernames", "-n -j"},
+		{"usernames", "-C user"},
+		{"usernames", "-nx -o more=permit -o relayhost=x"},
+		{"usernames", "-M submission/inet"},
+		{"usernames", "-Mf submission"},
+		{"usernames", "-Mj submission"},
+		{"usernames", "-Mx submission"},
+		{"usernames", "-P submission/inet"},
+		{"usernames", "-P */*/lenient"},
+		{"usernames", "-P -j -x submission/inet/smtpd_client_restrictions"},
+		{"usernames", "-PH"},
+		{"usernames", "-F submission"},
+		{"usernames", "-Fj submission/inet/command"},
+		{"usernames", "-Fh */*/command"},
+		{"usernames", "-M nosuch"},
+		{"transports", "-C service -n"},
+		{"transports", "-x slow_destination_rate_delay local_destination_recipient_limit vacation_time_limit"},
+		{"transports", "-d slow_destination_rate_delay default_destination_rate_delay"},
+		{"services", "-Ff"},
+		{"expressions", "-x smtpd_banner smtpd_timeout"},
+		{"expressions", "-x -o stress=yes smtpd_timeout smtpd_hard_error_limit"},
+		{"expressions", "-Px submission/inet"},
+		{"oldnames", "-n"},
+		{"level0", "-x append_dot_mydomain relay_domains mynetworks_style smtpd_relay_restrictions"},
+		{"level0", "-x -o compatibility_level=3.11 append_dot_mydomain relay_domains mynetworks_style smtpd_relay_restrictions"},
+		{"level0", "-d mail_version nosuch virtual_maps"},
+		{"level0", "-l"},
+		{"level0", "-a"},
+		{"level0", "-A"},
+		{"level0", "-T x"},
+		{"level0", "-n -d"},
+		{"level0", "-hH"},
+		{"level0", "-M -h"},
+		{"level0", "-p -M"},
+		{"level0", "-m -n"},
+		{"level0", "-j -f"},
+		{"level0", "-C nosuch"},
+		{"level0", "-o x"},
+		{"level0", "-e"},
+		{"level0", "-X"},
+		{"level0", "-M a/b/c"},
+		{"level0", "-F a/b/nosuch"},
+		{"level0", "-M *a"},
+		{"none", "-n"},
+		{"none", "-M"},
+	} {
+		code, out := runPostconfWith(filepath.Join(postconfCases, test.config), strings.Fields(test.args)...)
+		fmt.Fprintf(&b, "$ postconf -c %s %s\n%s", test.config, test.args, out)
+		if code != 0 {
+			fmt.Fprintf(&b, "exit %d\n", code)
+		}
+	}
+	comparePostconf(t, "testdata/postconf/show.txt", b.String())
+}
+
+// comparePostconf compares text with a golden file.
+func comparePostconf(t *testing.T, file, got string) {
+	t.Helper()
+	if *updatePostconf {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			t.Fatalf("%s, line %d:\ngot  %s\nwant %s", file, i+1, g[i], w[i])
+		}
+	}
+	if len(g) != len(w) {
+		t.Errorf("%s: %d lines, want %d", file, len(g), len(w))
+	}
+}
+
+// TestPostconfEdit checks that edits reach the files, and that an edit which is
+// refused leaves them alone.
+func TestPostconfEdit(t *testing.T) {
+	const main, master = "# names\nmyhostname = a.example\nrelayhost = x\n", "smtp inet n - n - - smtpd\n"
+	for _, test := range []struct {
+		args         []string
+		file, want   string
+		code, output int
+	}{
+		{[]string{"myhostname = b.example"}, "main.cf", "# names\nmyhostname = b.example\nrelayhost = x\n", 0, 0},
+		{[]string{"-e", "a=1", "relayhost="}, "main.cf", "# names\nmyhostname = a.example\nrelayhost = \na = 1\n", 0, 0},
+		{[]string{"-#", "relayhost"}, "main.cf", "# names\nmyhostname = a.example\n#relayhost = x\n", 0, 0},
+		{[]string{"-X", "relayhost", "nosuch"}, "main.cf", "# names\nmyhostname = a.example\n", 0, 0},
+		{[]string{"-e", "relayhost=y", "broken"}, "main.cf", main, 1, 1},
+		{[]string{"-e", "x y=1"}, "main.cf", main, 1, 1},
+		{[]string{"-M", "smtp/inet=smtp inet n - y - - smtpd -v"}, "master.cf", "smtp       inet  n       -       y       -       -       smtpd -v\n", 0, 0},
+		{[]string{"-MX", "smtp/inet"}, "master.cf", "", 0, 0},
+		{[]string{"-M#", "smtp/inet"}, "master.cf", "#" + master, 0, 0},
+		{[]string{"-F", "smtp/inet/process_limit=5"}, "master.cf", "smtp       inet  n       -       n       -       5       smtpd\n", 0, 0},
+		{[]string{"-P", "smtp/inet/a=b"}, "master.cf", "smtp       inet  n       -       n       -       -       smtpd -o a=b\n", 0, 0},
+		{[]string{"-P", "nosuch/inet/a=b"}, "master.cf", master, 0, 1},
+		{[]string{"-M", "smtp/inet=bad"}, "master.cf", master, 1, 1},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"main.cf": main, "master.cf": master} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, out := runPostconfWith(dir, test.args...)
+		got, err := os.ReadFile(filepath.Join(dir, test.file))
+		// Folding puts options on lines of their own.
+		text := strings.ReplaceAll(string(got), "\n    ", " ")
+		if err != nil || text != test.want || code != test.code || strings.Count(out, "\n") != test.output {
+			t.Errorf("%q: exit %d, %s\n%s", test.args, code, out, got)
+		}
+		if names, err := os.ReadDir(dir); len(names) != 2 || err != nil {
+			t.Errorf("%q: left over: %v, %v", test.args, names, err)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package privdeliver
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+)
+
+// SocketFD is the descriptor on which a process started for a user finds its
+// socket.
+const SocketFD = 3
+
+// smallContent is the size up to which a message is read before the next
+// question, so that several deliveries run side by side.
+const smallContent = 256 << 10
+
+// Main is the whole life of a process started for a user: it serves its socket
+// until the worker closes it. It returns the exit code.
+func Main() int {
+	if os.Geteuid() == 0 || os.Getuid() == 0 {
+		fmt.Fprintln(os.Stderr, "privdeliver: fatal: refusing to run as root")
+		return 1
+	}
+	f := os.NewFile(SocketFD, "socket")
+	conn, err := net.FileConn(f)
+	_ = f.Close()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "privdeliver: fatal: started by \"postfix start\" only")
+		return 1
+	}
+	if err := Serve(conn); err != nil {
+		fmt.Fprintln(os.Stderr, "privdeliver: fatal:", err)
+		return 1
+	}
+	return 0
+}
+
+// Serve answers questions until the other end closes.
+func Serve(conn net.Conn) error {
+	defer func() { _ = conn.Close() }()
+	in := bufio.NewReaderSize(conn, bufferSize)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	reply := func(id uint64, r Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = writeFrame(conn, answer{ID: id, Result: r})
+	}
+	for {
+		var q question
+		if err := readFrame(in, &q); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if q.Content && q.Request.Size > smallContent {
+			body := io.LimitReader(in, q.Request.Size)
+			reply(q.ID, Do(&q.Request, body))
+			if _, err := io.Copy(io.Discard, body); err != nil {
+				return err
+			}
+			continue
+		}
+		var body []byte
+		if q.Content {
+			body = make([]byte, q.Request.Size)
+			if _, err := io.ReadFull(in, body); err != nil {
+				return err
+			}
+		}
+		// goroutine: one request; Serve waits for it.
+		wg.Go(func() { reply(q.ID, Do(&q.Request, bytes.NewReader(body))) })
+	}
+}

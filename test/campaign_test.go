@@ -1,0 +1,101 @@
+//go:build oracle
+
+package test
+
+import (
+	"context"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+
+	"postroad/internal/testkit/box"
+	"postroad/test/campaign"
+)
+
+var (
+	rounds = flag.Int("rounds", 20, "crashes in the crash campaign")
+	seed   = flag.Uint64("seed", 1, "of the random moments")
+)
+
+// subjects are whom the campaigns run against: the one under test, and with
+// -against postfix the reference alone.
+func subjects(t *testing.T) []box.Subject {
+	t.Helper()
+	return []box.Subject{other(t)}
+}
+
+// TestCrash kills the server at random moments under load: nothing that was
+// acknowledged is lost.
+func TestCrash(t *testing.T) {
+	for _, s := range subjects(t) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute+time.Duration(*rounds)*20*time.Second)
+		defer cancel()
+		r, err := campaign.Crash(ctx, s, campaign.CrashPlan{Rounds: *rounds, Clients: 4, Seed: *seed, Single: true})
+		if err != nil {
+			t.Fatalf("%s: %v", s.Name, err)
+		}
+		t.Logf("%s: %s", s.Name, r)
+		if len(r.Lost) > 0 || len(r.Broken) > 0 {
+			t.Errorf("%s: lost %q, damaged %q", s.Name, r.Lost, r.Broken)
+		}
+		if r.Acked < *rounds {
+			t.Errorf("%s: only %d acknowledged: the campaign proves nothing", s.Name, r.Acked)
+		}
+	}
+}
+
+// TestDiskFull fills the spool's disk: clients are told to come back, waiting
+// mail still leaves, and service resumes by itself.
+func TestDiskFull(t *testing.T) {
+	for _, s := range subjects(t) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		r, err := campaign.DiskFull(ctx, s)
+		if err != nil {
+			t.Fatalf("%s: %v", s.Name, err)
+		}
+		t.Logf("%s: %s", s.Name, r)
+		judgeDisk(t, s, r)
+		if !r.Drained {
+			t.Errorf("%s: mail that waited did not leave while the disk was full", s.Name)
+		}
+		if r.Recovery > 10*time.Second {
+			t.Errorf("%s: service resumed only after %v", s.Name, r.Recovery)
+		}
+	}
+}
+
+// TestReadOnlySpool makes the spool read-only under the running server: clients
+// are told to come back, and nothing is lost when it is writable again.
+func TestReadOnlySpool(t *testing.T) {
+	for _, s := range subjects(t) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		r, err := campaign.ReadOnly(ctx, s)
+		if err != nil {
+			t.Fatalf("%s: %v", s.Name, err)
+		}
+		t.Logf("%s: %s", s.Name, r)
+		judgeDisk(t, s, r)
+	}
+}
+
+// judgeDisk checks what holds for every bad disk.
+func judgeDisk(t *testing.T, s box.Subject, r campaign.DiskReport) {
+	t.Helper()
+	if len(r.Lost) > 0 || len(r.Broken) > 0 {
+		t.Errorf("%s: lost %q, damaged %q", s.Name, r.Lost, r.Broken)
+	}
+	if s.Name == "postfix" {
+		return // it is known to leave clients without an answer
+	}
+	for _, reply := range r.Replies {
+		if !strings.HasPrefix(reply, "45") && !strings.HasPrefix(reply, "421") {
+			t.Errorf("%s: a client heard %q while the disk was bad", s.Name, reply)
+		}
+	}
+	if r.Slowest > 5*time.Second {
+		t.Errorf("%s: a client waited %v for its reply", s.Name, r.Slowest)
+	}
+}

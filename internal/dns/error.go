@@ -24,13 +24,14 @@ const (
 	textTryAgain  = "Host not found, try again"
 	textNoData    = "Host found but no data record of requested type"
 	textMalformed = "Malformed or unexpected name server reply"
-	textBadName   = "Invalid host or domain name"
+	textBadName   = "invalid host or domain name"
 )
 
 // Error is a lookup without a result.
 type Error struct {
 	Kind Kind
-	// Name and Type are the question, Type in text ("MX").
+	// Name and Type are the question, Type in text ("MX"). Type is empty when
+	// the name is no name, so that nobody was asked.
 	Name, Type string
 	// Text is the reason.
 	Text string
@@ -40,6 +41,9 @@ type Error struct {
 
 // Error implements error, in the words of the mail log.
 func (e *Error) Error() string {
+	if e.Type == "" {
+		return "Name service error for " + e.Name + ": " + e.Text
+	}
 	return "Name service error for name=" + e.Name + " type=" + e.Type + ": " + e.Text
 }
 

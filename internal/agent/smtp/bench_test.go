@@ -56,7 +56,7 @@ func sinkSession(c net.Conn) {
 				body = false
 				out.WriteString("250 2.0.0 Ok: queued as SINK\r\n")
 			}
-		case line[0] == 'E':
+		case line[0] == 'E' || line[0] == 'L':
 			out.WriteString("250-sink\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250 8BITMIME\r\n")
 		case line[0] == 'D':
 			body = true

@@ -377,3 +377,23 @@ func TestSourceAddress(t *testing.T) {
 		}
 	}
 }
+
+// panicMaps is a table that breaks.
+type panicMaps struct{}
+
+func (panicMaps) Find(context.Context, string) (string, bool, error) { panic("broken") }
+
+// TestPanic holds invariant 1 against the worst.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := one(t, []string{"> 220 hi", "< EHLO c.test", "> 250-mx.test", "> 250 AUTH PLAIN", "stall"})
+		cfg := w.config()
+		cfg.Settings.SASLEnable, cfg.Passwords = true, panicMaps{}
+		got := w.run(t.Context(), cfg, w.delivery("example.test", "b@example.test", "c@example.test"))
+		want := "0 deferred 4.3.0 none tls=none (unknown mail transport error)\n1 deferred 4.3.0 none tls=none (unknown mail transport error)"
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}

@@ -55,6 +55,8 @@ type session struct {
 	c    *Client
 	t    target
 	conn net.Conn
+	// raw is the connection below TLS; closing it wakes whoever waits.
+	raw net.Conn
 	// name is "host[addr]", relay "host[addr]:port", as logs show them.
 	name, relay string
 	rd          replyReader
@@ -110,7 +112,7 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 		}
 		return nil, newFailure("4.4.1", "connect to "+s.relay+": "+text)
 	}
-	s.conn = conn
+	s.conn, s.raw = conn, conn
 	s.rd.buf = make([]byte, readBufSize)
 	s.rd.reset(conn)
 	return s, nil
@@ -157,7 +159,7 @@ func (c *Client) source(to netip.Addr) net.Addr {
 }
 
 // abandon wakes whoever waits for the server, for good.
-func (s *session) abandon() { s.conn.Close() }
+func (s *session) abandon() { s.raw.Close() }
 
 // flush sends what was collected.
 func (s *session) flush(timeout time.Duration) error {

@@ -27,6 +27,8 @@ func Commands() []Command {
 		{"postkick", nil, runPostkick, "wake up a part of the mail system"},
 		{"postlock", nil, runPostlock, "lock a mailbox and run a command"},
 		{"postlog", nil, runPostlog, "write to the mail log"},
+		{"postalias", nil, runPostalias, "make or ask an alias database"},
+		{"postmap", nil, runPostmap, "make or ask a lookup table"},
 		{"postqueue", nil, runPostqueue, "list the mail queue, or try mail now"},
 		{"postsuper", nil, runPostsuper, "delete, hold, release, requeue or expire messages"},
 		{"run", nil, runRun, "run a complete server for example.test in one folder"},

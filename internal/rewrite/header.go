@@ -59,7 +59,7 @@ func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (s
 			return value, err
 		}
 		if spot.Joined && !spot.Angle {
-			edits = append(edits, edit{spot.Start, spot.Start, ", "})
+			edits = append(edits, edit{spot.Start, spot.Start, ","})
 		}
 		if addr != spot.Addr || spot.Routed {
 			edits = append(edits, edit{spot.Start, spot.End, addr.External()})
@@ -73,12 +73,21 @@ func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (s
 	done := 0
 	for _, e := range edits {
 		keep := value[done:e.start]
-		if e.text == ", " {
-			keep = strings.TrimRight(keep, " \t")
-		}
-		out.WriteString(keep)
-		out.WriteString(e.text)
 		done = e.end
+		if e.text != "," {
+			out.WriteString(keep)
+			out.WriteString(e.text)
+			continue
+		}
+		// The comma goes before the white space, which may be a folded line.
+		text := strings.TrimRight(keep, " \t\r\n")
+		space := keep[len(text):]
+		if space == "" {
+			space = " "
+		}
+		out.WriteString(text)
+		out.WriteByte(',')
+		out.WriteString(space)
 	}
 	out.WriteString(value[done:])
 	return out.String(), nil
@@ -283,20 +292,26 @@ func (s *scanner) token() {
 		s.skipTo('"')
 	case '[':
 		s.skipTo(']')
-	case '\\':
-		s.pos = min(s.pos+2, len(s.text))
 	default:
-		s.pos++
+		s.escape()
 		for s.pos < len(s.text) && !isSpecial(s.text[s.pos]) {
-			s.pos++
+			s.escape()
 		}
 	}
+}
+
+// escape skips one byte, or two when the first is a backslash.
+func (s *scanner) escape() {
+	if s.text[s.pos] == '\\' {
+		s.pos++
+	}
+	s.pos = min(s.pos+1, len(s.text))
 }
 
 // isSpecial tells whether c ends an atom.
 func isSpecial(c byte) bool {
 	switch c {
-	case ' ', '\t', '\r', '\n', '(', ')', '<', '>', '[', ']', ':', ';', '\\', ',', '"':
+	case ' ', '\t', '\r', '\n', '(', ')', '<', '>', '[', ']', ':', ';', ',', '"':
 		return true
 	}
 	return false
@@ -381,8 +396,6 @@ func unquote(token string) string {
 		if n := len(token); n > 0 && token[n-1] == '"' && !oddBackslashes(token[:n-1]) {
 			token = token[:n-1]
 		}
-	} else if token[0] != '\\' {
-		return token
 	}
 	if strings.IndexByte(token, '\\') < 0 {
 		return unfold(token)

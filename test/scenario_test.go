@@ -21,6 +21,7 @@ import (
 var (
 	update  = flag.Bool("update", false, "write the transcripts of Postfix to testdata/postfix")
 	against = flag.String("against", "postroad", "whom to compare with Postfix: postroad, or postfix to prove that the harness is steady")
+	sbin    = flag.String("sbin", "", "directory with the commands of a Postfix 3.11 that takes Postroad's place, to prove the differences")
 	binDir  = flag.String("bin", "../bin", "where make build has put postroad")
 )
 
@@ -37,6 +38,9 @@ func other(t *testing.T) box.Subject {
 	t.Helper()
 	if *against == "postfix" {
 		return box.Postfix()
+	}
+	if *sbin != "" {
+		return box.Subject{Name: "postfix-3.11", Bin: *sbin}
 	}
 	dir := t.TempDir()
 	for p := dir; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {

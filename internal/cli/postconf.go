@@ -104,10 +104,11 @@ func runPostconf(e *Env) int {
 	if dir := e.Getenv("MAIL_CONFIG"); dir != "" {
 		p.dir = dir
 	}
-	if err := p.parseOptions(); err != nil {
-		return e.Fatalf(1, "%v", err)
+	err := p.parseOptions()
+	if err == nil {
+		err = p.run()
 	}
-	switch err := p.run(); {
+	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errReported):
@@ -156,7 +157,8 @@ func (p *postconfCmd) parseOptions() error {
 			p.mode |= pcParam
 		case 'T':
 			if p.mode&pcTLS != 0 {
-				return errors.New("At most one -T <mode> option may be specified")
+				p.Fatalf(1, "At most one -T <mode> option may be specified")
+				return errReported
 			}
 			p.mode |= pcTLS
 			p.tls = g.Arg

@@ -13,9 +13,6 @@ const (
 	maxResult = 1 << 20 // bytes produced
 )
 
-// errMacro is what Postfix says after the message that tells what is wrong.
-const errMacro = "macro processing error"
-
 // expander expands $name, ${name}, $(name), conditions, comparisons and function
 // calls in one value.
 type expander struct {

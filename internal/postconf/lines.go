@@ -65,9 +65,6 @@ func nextLine(data []byte) (line, rest []byte) {
 // spaces are the characters that count as white space.
 const spaces = " \t\r\n\v\f"
 
-// isSpace reports whether c is white space.
-func isSpace(c byte) bool { return strings.IndexByte(spaces, c) >= 0 }
-
 // splitNameValue splits "name = value"; the error is in the words of Postfix.
 func splitNameValue(s string) (name, value, err string) {
 	s = strings.TrimLeft(s, spaces)

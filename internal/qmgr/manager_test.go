@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postroad/internal/agent"
+	"postroad/internal/bounce"
 	"postroad/internal/control"
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -96,18 +97,24 @@ func (w *world) Deliver(_ context.Context, d *agent.Delivery) []mail.Result {
 	return out
 }
 
-func (w *world) note(kind string, r *Report) error {
+func (w *world) note(kind string, r *bounce.Report) (mail.QueueID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range r.Recipients {
 		w.reports = append(w.reports, fmt.Sprintf("%s %s %s", kind, one.Recipient.Address, one.Result.Text))
 	}
-	return nil
+	return "", nil
 }
 
-func (w *world) Failure(_ context.Context, r *Report) error { return w.note("failure", r) }
-func (w *world) Delay(_ context.Context, r *Report) error   { return w.note("delay", r) }
-func (w *world) Success(_ context.Context, r *Report) error { return w.note("success", r) }
+func (w *world) Failure(_ context.Context, r *bounce.Report) (mail.QueueID, error) {
+	return w.note("failure", r)
+}
+func (w *world) Delay(_ context.Context, r *bounce.Report) (mail.QueueID, error) {
+	return w.note("delay", r)
+}
+func (w *world) Success(_ context.Context, r *bounce.Report) (mail.QueueID, error) {
+	return w.note("success", r)
+}
 
 // start opens the store and runs a manager on it.
 func (w *world) start() {

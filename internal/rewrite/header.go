@@ -97,7 +97,7 @@ func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (s
 type Path struct {
 	// Addr is the address in internal form, empty for "<>".
 	Addr mail.Address
-	// Count is the number of addresses found; Null tells that "<>" was.
+	// Count is the number of addresses found, 0 for "<>"; it stops at 2.
 	Count int
 	// Angle tells that the text begins with "<" and ends with ">"; Routed that
 	// a source route was dropped.
@@ -359,7 +359,7 @@ func parseSpec(raw string) (addr mail.Address, routed bool) {
 			raw, routed = raw[i:], true
 		}
 	}
-	if strings.IndexAny(raw, " \t\r\n(\"\\") < 0 {
+	if !strings.ContainsAny(raw, " \t\r\n(\"\\") {
 		return mail.Address(raw), routed
 	}
 	var b strings.Builder
@@ -421,7 +421,7 @@ func oddBackslashes(s string) bool {
 
 // unfold removes line breaks, which mean nothing inside a token.
 func unfold(s string) string {
-	if strings.IndexAny(s, "\r\n") < 0 {
+	if !strings.ContainsAny(s, "\r\n") {
 		return s
 	}
 	return strings.NewReplacer("\r", "", "\n", "").Replace(s)

@@ -121,6 +121,16 @@ func statusText(st *mail.Status) string {
 	return st.String()
 }
 
+// TestRelocatedText is about a parameter that came with Postfix 3.11.
+func TestRelocatedText(t *testing.T) {
+	t.Parallel()
+	e, _ := build(t, [2]string{"relocated_prefix_enable", "no"}, [2]string{"relocated_maps", "inline:{{moved@example.com=5.2.1 gone for good}}"})
+	st, err := e.CheckRecipient(t.Context(), "", "moved@example.com")
+	if got := statusText(st); err != nil || got != "550 5.2.1 gone for good" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestUsable(t *testing.T) {
 	t.Parallel()
 	e, _ := build(t)

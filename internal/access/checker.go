@@ -203,6 +203,8 @@ func (c *Checker) recipientStage() outcome {
 		return dunno
 	}
 	if c.e.unsafe {
+		c.reset()
+		c.rule = &rule{word: "no rule against relaying", list: c.e.relay}
 		return c.serverError()
 	}
 	c.recipientDone = false

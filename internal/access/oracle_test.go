@@ -65,8 +65,9 @@ func sameReplies(t *testing.T, c *policyCase, ours []string, theirs []answer) bo
 	return same
 }
 
-// decision finds the log lines about actions other than refusals.
-var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE): ((?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): .*)$`)
+// decision finds the log lines about actions other than refusals, and the
+// warnings about rules.
+var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|restriction check|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
 
 // sameLog compares the log lines about actions.
 func sameLog(t *testing.T, c *policyCase, ours, theirs []string) bool {

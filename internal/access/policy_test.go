@@ -43,7 +43,7 @@ type policyCase struct {
 }
 
 // readLines returns the lines of a file that are not empty and no comment.
-func readLines(t *testing.T, path string) []string {
+func readLines(t testing.TB, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -87,7 +87,7 @@ func cutSetting(line string) [2]string {
 }
 
 // baseView is the configuration that all cases have in common.
-func baseView(t *testing.T) *postconf.View {
+func baseView(t testing.TB) *postconf.View {
 	t.Helper()
 	v := postconf.Defaults()
 	for _, line := range readLines(t, "testdata/policy/base.cf") {
@@ -120,7 +120,7 @@ func (r *recorder) take() []string {
 }
 
 // build makes an Engine and its log.
-func build(t *testing.T, v *postconf.View, resolver Resolver) (*Engine, []postconf.Problem, *recorder) {
+func build(t testing.TB, v *postconf.View, resolver Resolver) (*Engine, []postconf.Problem, *recorder) {
 	t.Helper()
 	rec := &recorder{}
 	log := event.NewLogger(rec, "postfix/smtpd", 1)

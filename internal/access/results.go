@@ -246,7 +246,7 @@ func (c *Checker) mayTouch(a *action) bool {
 	if c.e.set.DelayReject || a.about.class != classClient && a.about.class != classHelo {
 		return true
 	}
-	c.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in client or helo restrictions",
+	c.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in Client host or Helo command restrictions",
 		a.rule.spec, a.name)
 	return false
 }

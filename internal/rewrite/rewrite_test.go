@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	case NAME
 //	set PARAMETER = VALUE
 //	local ADDR, remote ADDR    rewrites an address in external form
+//	header VALUE               rewrites the addresses of a header
 //	resolve SENDER RCPT        resolves; "-" is the null sender
 //	theirs ANSWER              what Postfix 3.7 says to the last step instead
 type testCase struct {
@@ -143,6 +144,12 @@ func ask(t testing.TB, e *Engine, step string) string {
 		out := e.Rewrite(context, string(addr)).External()
 		if out == "" {
 			return `""`
+		}
+		return out
+	case "header":
+		out, err := RewriteHeader(arg, func(a mail.Address) (mail.Address, error) { return e.Rewrite(Local, string(a)), nil })
+		if err != nil {
+			t.Fatal(err)
 		}
 		return out
 	case "resolve":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
@@ -110,6 +111,9 @@ type names struct{ r *dns.Resolver }
 
 // Names implements smtpd.Resolver.
 func (n names) Names(ctx context.Context, addr netip.Addr) ([]string, error) {
+	if name := hostsName(addr); name != "" {
+		return []string{name}, nil
+	}
 	found, _, err := n.r.PTR(ctx, addr)
 	for i := range found {
 		found[i] = strings.TrimSuffix(found[i], ".")
@@ -168,3 +172,26 @@ func (loopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0,
 
 // LocalAddr implements net.Conn.
 func (loopback) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
+
+// Abort implements smtpd.Message: the log says that the transaction came to
+// nothing.
+func (m message) Abort() { m.Message.Canceled() }
+
+// hostsName is the name that /etc/hosts gives an address, which counts before DNS.
+func hostsName(addr netip.Addr) string {
+	text, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		if a, err := netip.ParseAddr(fields[0]); err == nil && a.Unmap() == addr {
+			return fields[1]
+		}
+	}
+	return ""
+}

@@ -99,11 +99,17 @@ func (s *server) runQueue(gen *generation) {
 		Dir: filepath.Join(gen.settings.QueueDirectory, storeDir), LongIDs: gen.settings.LongQueueIDs,
 		Failed: s.fail, Warn: s.log.Warnf,
 	}
+	// The first attempt is made before anybody is served.
+	store, err := queue.Open(opt)
+	if err == nil {
+		s.door.store.Store(store)
+	}
 	// goroutine: the queue; ends with s.ctx, and Shutdown waits for it.
 	s.wg.Go(func() {
-		store, err := s.door.open(s.ctx, opt, s.log)
 		if err != nil {
-			return
+			if store, err = s.door.open(s.ctx, opt, s.log); err != nil {
+				return
+			}
 		}
 		// goroutine: gives the store its reserve back; ends with s.ctx.
 		s.wg.Go(func() { reclaim(s.ctx, store) })

@@ -64,7 +64,10 @@ type Service struct {
 // New returns the service. Log lines carry the name of log.
 func New(set Settings, post Poster, log *event.Logger) *Service {
 	s := &Service{set: set, post: post, log: log, now: time.Now}
-	s.double = s.complete(set.DoubleBounceSender)
+	s.double = mail.Address(set.DoubleBounceSender)
+	if !s.double.HasDomain() {
+		s.double += mail.Address("@" + set.MyHostname)
+	}
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/rewrite"
 	"postroad/internal/table"
+	"postroad/internal/wire"
 )
 
 // seenFilter drops recipients that come twice, up to duplicate_filter_limit.
@@ -77,6 +78,10 @@ func (m *Message) AddRecipient(r mail.Recipient) {
 		}
 	}
 	r.Address = addr
+	if r.ORCPT == "" {
+		// RFC 3461 4.2: the address as we received it, for whoever reports on it.
+		r.ORCPT = "rfc822;" + wire.EncodeXtext(addr.External())
+	}
 	m.expand(r)
 }
 

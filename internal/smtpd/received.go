@@ -23,10 +23,12 @@ func (s *session) received() string {
 		s.receivedTLS(&b)
 		b.WriteString("\n\t" + by + " with " + s.peer.With(s.tx.params.SMTPUTF8) + " id " + string(s.tx.id))
 	}
+	sep := ";\n\t"
 	if s.tx.rcpts == 1 {
 		b.WriteString("\n\tfor <" + clean(s.tx.first.External()) + ">")
+		sep = "; "
 	}
-	b.WriteString("; " + time.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)"))
+	b.WriteString(sep + time.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)"))
 	return b.String()
 }
 

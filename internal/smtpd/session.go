@@ -59,7 +59,7 @@ type sessionFlags struct {
 	// trusted clients are not counted: XCLIENT hosts and rateExempt.
 	xclient, xforward, rateExempt  bool
 	authExempt, bareLF, bareExempt bool
-	verp, mynetwork, rated         bool
+	verp, rated                    bool
 }
 
 // errShutdown wakes a session that waits for a command.

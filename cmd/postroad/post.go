@@ -74,6 +74,9 @@ func (g *generation) forward(ctx context.Context, f *agent.Forward) (mail.QueueI
 		params:  cleanup.SenderParams{EnvID: f.Envelope.EnvID, Ret: f.Envelope.Ret, SMTPUTF8: f.Envelope.SMTPUTF8, Body8Bit: f.Envelope.EightBit},
 		options: cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: f.Envelope.Client},
 	}
+	if f.Transport != "" {
+		s.options.Filter, s.options.NoAddressMappings = f.Transport, true
+	}
 	if f.Delivered != "" {
 		s.headers = []string{"Delivered-To: " + f.Delivered.External()}
 	}
@@ -116,7 +119,7 @@ func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.
 	if err != nil {
 		return nil, err
 	}
-	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: e.EightBit})
+	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: true})
 	msg.AddRecipient(mail.Recipient{Address: e.Recipient, Original: e.Recipient})
 	return report{msg}, nil
 }

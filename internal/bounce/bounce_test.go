@@ -139,13 +139,13 @@ func TestReports(t *testing.T) {
 		{name: "failure-lost", call: failure, rcpt: []Failed{refused("a@far.test")}, to: "<> s@sender.test",
 			edit: func(r *Report) { r.Content = content{text: "x", err: fs.ErrNotExist} }, log: "OLDID: sender non-delivery notification: NEWID"},
 		{name: "failure-copy", call: failure, set: func(s *Settings) { s.NotifyClasses = []string{"Bounce"} }, rcpt: []Failed{refused("a@far.test")},
-			to:  "<> s@sender.test, double-bounce@origin.test postmaster@origin.test",
+			to:  "<> s@sender.test, double-bounce@mx.test postmaster@origin.test",
 			log: "OLDID: sender non-delivery notification: NEWID\nOLDID: postmaster non-delivery notification: NEWID"},
 		{name: "double", call: failure, set: func(s *Settings) { s.NotifyClasses = []string{"2bounce"} }, edit: func(r *Report) { r.Envelope.Sender = "" },
-			rcpt: []Failed{refused("a@far.test")}, to: "double-bounce@origin.test postmaster@origin.test", log: "OLDID: postmaster non-delivery notification: NEWID"},
+			rcpt: []Failed{refused("a@far.test")}, to: "double-bounce@mx.test postmaster@origin.test", log: "OLDID: postmaster non-delivery notification: NEWID"},
 		{name: "delay", call: (*Service).Delay2, rcpt: []Failed{refused("a@far.test")}, to: "<> s@sender.test", log: "OLDID: sender delay notification: NEWID"},
 		{name: "delay-copy", call: (*Service).Delay2, set: func(s *Settings) { s.NotifyClasses = []string{"delay"} }, rcpt: []Failed{refused("a@far.test")},
-			to:  "<> s@sender.test, double-bounce@origin.test postmaster@origin.test",
+			to:  "<> s@sender.test, double-bounce@mx.test postmaster@origin.test",
 			log: "OLDID: sender delay notification: NEWID\nOLDID: postmaster delay notification: NEWID"},
 		{name: "success", call: success, to: "<> s@sender.test", rcpt: []Failed{
 			delivered("relayed@far.test", mail.NotifySuccess, func(r *mail.Result) { r.Relayed = true }),
@@ -307,7 +307,7 @@ func TestNothingToSay(t *testing.T) {
 		log    string
 	}{
 		{"null sender", failure, "", with(0), ""},
-		{"double bounce", failure, "Double-Bounce@origin.test", with(0), "warning: OLDID: undeliverable postmaster notification discarded"},
+		{"double bounce", failure, "Double-Bounce@mx.test", with(0), "warning: OLDID: undeliverable postmaster notification discarded"},
 		{"NEVER", failure, "s@sender.test", with(mail.NotifyNever), ""},
 		{"SUCCESS only", failure, "s@sender.test", with(mail.NotifySuccess), ""},
 		{"FAILURE only", (*Service).Delay2, "s@sender.test", with(mail.NotifyFailure), ""},

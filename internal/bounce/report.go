@@ -94,7 +94,8 @@ func (s *Service) write(w io.Writer, id mail.QueueID, n *notice) error {
 	now := s.now()
 	env := n.report.Envelope
 	boundary := string(env.ID) + "." + strconv.FormatInt(now.Unix(), 10) + "/" + s.set.MyHostname
-	eight := env.EightBit || env.SMTPUTF8
+	// As Postfix does: what the original holds is not known to be 7-bit.
+	const eight = true
 	s.header(p, id, n, boundary, now)
 	s.people(p, n, boundary, eight)
 	s.facts(p, n, boundary)
@@ -138,11 +139,7 @@ func (s *Service) header(p *printer, id mail.QueueID, n *notice, boundary string
 	p.line("MIME-Version: 1.0")
 	p.line("Content-Type: multipart/report; report-type=delivery-status;")
 	p.line("\tboundary=\"", boundary, "\"")
-	if env.EightBit || env.SMTPUTF8 {
-		p.line("Content-Transfer-Encoding: 8bit")
-	} else {
-		p.line("Content-Transfer-Encoding: 7bit")
-	}
+	p.line("Content-Transfer-Encoding: 8bit")
 	p.line("Message-Id: <", now.UTC().Format("20060102150405"), ".", string(id), "@", s.set.MyHostname, ">")
 	p.line("")
 	p.line("This is a MIME-encapsulated message.")

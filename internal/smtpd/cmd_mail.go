@@ -21,6 +21,10 @@ func (s *session) cmdMail(args string) {
 		return
 	}
 	path, params, err := wire.SplitPath(args, "FROM:")
+	if errors.Is(err, wire.ErrBadPath) {
+		s.reply(501, "5.1.7", "Bad sender address syntax")
+		return
+	}
 	if err != nil {
 		s.reply(501, "5.5.4", "Syntax: MAIL FROM:<address>")
 		return

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"errors"
 	"strings"
 
 	"postroad/internal/mail"
@@ -18,6 +19,10 @@ func (s *session) cmdRcpt(args string) {
 		return
 	}
 	path, params, err := wire.SplitPath(args, "TO:")
+	if errors.Is(err, wire.ErrBadPath) {
+		s.reply(501, "5.1.3", "Bad recipient address syntax")
+		return
+	}
 	if err != nil {
 		s.reply(501, "5.5.4", "Syntax: RCPT TO:<address>")
 		return

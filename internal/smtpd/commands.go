@@ -92,6 +92,7 @@ func (s *session) dispatch(line []byte) {
 	switch {
 	case s.code >= 400:
 		s.errors++
+	case !known && s.flags.hangup: // a forbidden command is no success
 	default:
 		s.counts.ok[index]++
 		if row.junk {

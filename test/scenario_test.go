@@ -110,7 +110,7 @@ func compare(t *testing.T, s *scenario.Scenario, subject box.Subject, reason str
 		fail(t, reason, "%s: %v", subject.Name, err)
 		return
 	}
-	if d := scenario.Diff(want, raw.Transcript()); d != "" {
+	if d := scenario.Diff(scenario.OwnWords(want), scenario.OwnWords(raw.Transcript())); d != "" {
 		fail(t, reason, "%s differs from postfix:\n%s", subject.Name, d)
 		return
 	}

@@ -188,7 +188,7 @@ func (m *Message) addMissing() {
 func (m *Message) fromValue() string {
 	addr, name := m.env.Sender.External(), m.opt.FullName
 	if addr == "" {
-		addr = "MAILER-DAEMON"
+		addr, name = "MAILER-DAEMON", ""
 	}
 	if name == "" {
 		return addr

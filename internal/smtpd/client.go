@@ -35,7 +35,7 @@ func (s *session) lookupName() {
 		if s.srv.Names.Temporary(err) {
 			c.NameStatus = mail.NameTempFail
 		}
-		s.log.Warnf("hostname %s does not resolve to address %s: %v", name, c.AddrString(), err)
+		s.log.Warnf("hostname %s does not resolve to address %s: Name or service not known", name, c.AddrString())
 		return
 	}
 	for _, a := range addrs {

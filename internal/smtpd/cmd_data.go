@@ -85,10 +85,12 @@ func (s *session) endContent(bareLF bool, stage string) {
 		s.noteBareLF()
 		if s.set.BareNewline == "reject" && !s.flags.bareExempt {
 			st := mail.Status{Code: s.set.BareNewlineCode, Enhanced: "5.5.2", Text: s.set.Hostname + " Error: bare <LF> received"}
+			if s.tx.rcpts == 1 {
+				s.req.Recipient = s.tx.first
+			}
 			s.logReject(stage, mail.Status{Text: "bare <LF> received"})
 			s.abort()
 			s.status(st)
-			s.flags.hangup = true
 			return
 		}
 	}
@@ -108,7 +110,7 @@ func (s *session) endContent(bareLF bool, stage string) {
 		s.errors = 0
 	}
 	if s.tx.bdat && st.Code/100 == 2 {
-		st.Text = "Ok: " + strconv.FormatInt(s.tx.bytes, 10) + " bytes queued as " + string(s.tx.id)
+		st.Text = "Ok: " + strconv.FormatInt(s.tx.raw, 10) + " bytes queued as " + string(s.tx.id)
 	}
 	s.clear()
 	s.status(st)
@@ -116,7 +118,7 @@ func (s *session) endContent(bareLF bool, stage string) {
 
 // noteBareLF remembers that the client sends bare line feeds.
 func (s *session) noteBareLF() {
-	if s.set.BareNewline != "no" {
+	if s.set.BareNewline == "note" {
 		s.flags.bareLF = true
 	}
 }
@@ -133,7 +135,7 @@ func (s *session) cmdBdat(args string) {
 	size, last, ok := parseBdat(args)
 	if !ok {
 		// The chunk cannot be told from commands: nothing more can be believed.
-		s.log.Emit(event.Notice{Severity: "warning", Text: s.idOrNone() + ": malformed BDAT command syntax from " + s.client() + ": " + args})
+		s.log.Emit(event.Notice{Severity: "warning", Text: s.idOrNone() + ": malformed BDAT command syntax from " + s.client() + ": BDAT " + args})
 		s.reply(521, "5.5.4", "Syntax: BDAT count [LAST]")
 		return
 	}
@@ -227,6 +229,7 @@ func (s *session) discardBytes(size int64) bool {
 func (s *session) takeChunk(size int64) bool {
 	c := &s.tx.chunk
 	c.Chunk(size)
+	s.tx.raw += size
 	s.startRequest()
 	for {
 		p, err := c.Next()

@@ -31,12 +31,13 @@ func (s *session) helo(args string, extended bool) {
 		}
 	}
 	s.abort()
-	s.peer.Helo, s.peer.ESMTP = host, extended
+	s.peer.Helo, s.peer.ESMTP = host, false
 	s.req.Helo = host
 	if s.access != nil && !s.check(name, s.access.Helo) {
 		s.peer.Helo = ""
 		return
 	}
+	s.peer.ESMTP = extended
 	if !extended {
 		s.reply(250, "", s.set.Hostname)
 		return

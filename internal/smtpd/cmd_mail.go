@@ -35,6 +35,7 @@ func (s *session) cmdMail(args string) {
 	}
 	addr, err := wire.ParsePath(path, s.pathRules())
 	if err != nil {
+		s.illegal("MAIL", path)
 		s.reply(501, "5.1.7", "Bad sender address syntax")
 		return
 	}
@@ -72,6 +73,11 @@ func (s *session) cmdMail(args string) {
 		return
 	}
 	s.reply(250, "2.1.0", "Ok")
+}
+
+// illegal logs an address that makes no sense.
+func (s *session) illegal(verb, path string) {
+	s.log.Warnf("Illegal address syntax from %s in %s command: %s", s.client(), verb, path)
 }
 
 // noSpace says why no message can be taken now.
@@ -115,19 +121,18 @@ func (s *session) mailParams(tx *transaction, params wire.Params) (size int64, r
 		case upper == "BODY" && strings.EqualFold(value, "7BIT"):
 		case upper == "SMTPUTF8" && !has && s.set.UTF8:
 			tx.params.SMTPUTF8 = true
-		case upper == "AUTH" && has && s.srv.SASL != nil:
+		case upper == "AUTH" && value == "<>":
+		case upper == "AUTH" && has:
 			if s.peer.SASL == nil {
 				return fail(503, "5.5.4", "Error: send AUTH command first")
 			}
-			if value != "<>" {
-				who, err := wire.DecodeXtext(value)
-				if err != nil {
-					return fail(501, "5.5.4", "Bad AUTH parameter syntax")
-				}
-				sasl := *s.peer.SASL
-				sasl.Sender = who
-				s.peer.SASL = &sasl
+			who, err := wire.DecodeXtext(value)
+			if err != nil {
+				return fail(501, "5.5.4", "Bad AUTH parameter syntax")
 			}
+			sasl := *s.peer.SASL
+			sasl.Sender = who
+			s.peer.SASL = &sasl
 		case (upper == "RET" || upper == "ENVID") && s.masked("dsn"):
 			return fail(501, "5.7.1", "DSN support is disabled")
 		case upper == "RET" && strings.EqualFold(value, "FULL"):

@@ -33,6 +33,7 @@ func (s *session) cmdRcpt(args string) {
 	}
 	addr, err := wire.ParsePath(path, s.pathRules())
 	if err != nil || addr == "" {
+		s.illegal("RCPT", path)
 		s.reply(501, "5.1.3", "Bad recipient address syntax")
 		return
 	}
@@ -72,7 +73,7 @@ func (s *session) cmdRcpt(args string) {
 func (s *session) tooMany() {
 	s.reply(452, "4.5.3", "Error: too many recipients")
 	if s.tx.overshoot++; s.tx.overshoot <= s.set.Overshoot {
-		s.errors--
+		s.code = 0 // no error: the client is expected to send the rest later
 	}
 }
 

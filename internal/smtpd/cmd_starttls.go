@@ -104,7 +104,7 @@ func (s *session) attributes(verb, args string, known map[string]func(string) bo
 			return false
 		}
 		if err != nil || strings.ContainsAny(plain, "\r\n\x00") || !set(plain) {
-			s.reply(501, "5.5.4", "Bad "+verb+" "+name+" syntax: "+value)
+			s.reply(501, "5.5.4", "Bad "+name+" syntax: "+value)
 			return false
 		}
 	}

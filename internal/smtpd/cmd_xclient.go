@@ -20,6 +20,9 @@ func (s *session) cmdXclient(args string) {
 	case s.tx.open:
 		s.reply(503, "5.5.1", "Error: MAIL transaction in progress")
 		return
+	case args == "":
+		s.reply(501, "5.5.4", "Syntax: XCLIENT attribute=value...")
+		return
 	case !s.flags.xclient:
 		s.reply(550, "5.7.0", "Error: insufficient authorization")
 		return
@@ -138,6 +141,9 @@ func (s *session) cmdXforward(args string) {
 	switch {
 	case s.tx.open:
 		s.reply(503, "5.5.1", "Error: MAIL transaction in progress")
+		return
+	case args == "":
+		s.reply(501, "5.5.4", "Syntax: XFORWARD attribute=value...")
 		return
 	case !s.flags.xforward:
 		s.reply(550, "5.7.0", "Error: insufficient authorization")

@@ -74,11 +74,12 @@ func find(verb string) (row command, index int, ok bool) {
 
 // dispatch serves one command line.
 func (s *session) dispatch(line []byte) {
-	if s.denied != "" && !s.polite(line) {
-		return
-	}
 	verb, args := wire.Verb(line)
 	row, index, known := find(string(verb))
+	if s.denied != "" && !s.polite(line) {
+		s.counts.total[index]++
+		return
+	}
 	s.code = 0
 	s.where = strings.ToUpper(string(verb))
 	if !known {

@@ -227,6 +227,7 @@ func (s *session) readFailed(err error) bool {
 	default:
 		s.reason = "lost connection"
 	}
+	s.code = max(s.code, 400) // whatever was asked did not succeed
 	s.flags.hangup = true
 	s.deadline = time.Now().Add(time.Second)
 	_ = s.conn.SetWriteDeadline(s.deadline) // shows at the write

@@ -29,7 +29,9 @@ type transaction struct {
 	bdat  bool
 	chunk wire.ChunkReader
 	bytes int64
-	fail  mail.Status
+	// raw is the sum of the chunks as they were announced.
+	raw  int64
+	fail mail.Status
 }
 
 // abort drops the transaction.

@@ -460,3 +460,31 @@ func compareWarnings(t *testing.T, dir, spec string) {
 		}
 	}
 }
+
+// TestOracleRules checks the golden files of TestRules.
+func TestOracleRules(t *testing.T) {
+	dir := oracleDir(t)
+	for _, typ := range []string{"cidr", "pcre", "regexp"} {
+		text, err := os.ReadFile("testdata/rules/" + typ + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, keys, _ := strings.Cut(string(text), "--\n")
+		path := writeFile(t, dir, typ, rules)
+		tab, err := Open(typ+":"+path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range strings.SplitSeq(strings.TrimSuffix(keys, "\n"), "\n") {
+			key = strings.NewReplacer(`\n`, "\n", `\xe9`, "\xe9").Replace(key)
+			out, _ := postfix(t, dir, "", "postmap", "-u", "-q", key, typ+":"+path)
+			want := strings.TrimSuffix(out, "\n")
+			if want == "" {
+				want = "-"
+			}
+			if got := answer(tab, key); got != want {
+				t.Errorf("%s: %q gives %q, Postfix says %q", typ, key, got, want)
+			}
+		}
+	}
+}

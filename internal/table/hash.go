@@ -103,13 +103,12 @@ func isAliasText(text string) bool {
 	alias, other := 0, 0
 	r := lineReader{rest: text}
 	for line, ok := r.next(); ok; line, ok = r.next() {
-		key, _, _ := strings.Cut(line.text, " ")
-		key, _, _ = strings.Cut(key, "\t")
-		_, before, found := strings.Cut(key, ":")
+		key, rest := splitWord(line.text)
 		switch {
-		case strings.HasPrefix(line.text, `"`) && strings.Contains(line.text, `":`):
-			alias++
-		case found && before == "", found && !strings.Contains(key, "/") && !strings.Contains(key, "@"):
+		case strings.HasPrefix(key, `"`) && strings.Contains(line.text, `":`),
+			strings.HasSuffix(key, ":"),
+			strings.HasPrefix(rest, ":"),
+			strings.Count(key, ":") == 1 && !strings.ContainsAny(key, "/@"):
 			alias++
 		default:
 			other++

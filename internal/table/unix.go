@@ -22,6 +22,8 @@ type userDB struct {
 	file     string
 	// external tells that there are other sources than the file.
 	external bool
+	// command is getent(1).
+	command  string
 	snapshot atomic.Pointer[userSnapshot]
 	// slots bounds the getent processes that run at a time.
 	slots chan struct{}
@@ -53,7 +55,7 @@ func openUserDB(name, dir string) (Table, error) {
 	if !found || database != "passwd" && database != "group" {
 		return nil, fmt.Errorf("unknown table: unix:%s", name)
 	}
-	u := &userDB{name: "unix:" + name, database: database, file: dir + "/" + database, slots: make(chan struct{}, maxGetent)}
+	u := &userDB{name: "unix:" + name, database: database, file: dir + "/" + database, command: "getent", slots: make(chan struct{}, maxGetent)}
 	if text, err := readText(dir + "/nsswitch.conf"); err == nil {
 		u.external = externalSource(text, database)
 	}
@@ -130,7 +132,7 @@ func (u *userDB) getent(ctx context.Context, key string) (string, bool, error) {
 		return "", false, ctx.Err()
 	}
 	// "--" keeps a key that begins with "-" from being an option.
-	out, err := exec.CommandContext(ctx, "getent", u.database, "--", key).Output()
+	out, err := exec.CommandContext(ctx, u.command, u.database, "--", key).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == getentNotFound {
 		return "", false, nil

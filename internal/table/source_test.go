@@ -1,0 +1,95 @@
+package table
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// update makes tests write their golden files.
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares got to a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got:\n%s", path, got)
+	}
+}
+
+// parsed is what ParseSource makes of a text, warnings included.
+func parsed(text string, alias bool) string {
+	var b strings.Builder
+	o := SourceOptions{Name: "src", UTF8: true, Alias: alias, Warn: func(format string, args ...any) {
+		fmt.Fprintf(&b, "warning: "+format+"\n", args...)
+	}}
+	ParseSource(text, o, func(e Entry, line int) { fmt.Fprintf(&b, "%d: %q = %q\n", line, e.Key, e.Value) })
+	return b.String()
+}
+
+func TestParseSource(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"source", "aliases"} {
+		text, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, parsed(string(text), name == "aliases"))
+	}
+}
+
+func FuzzParseSource(f *testing.F) {
+	for _, name := range []string{"source", "aliases"} {
+		text, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, alias := range []bool{false, true} {
+			ParseSource(text, SourceOptions{Alias: alias, UTF8: true}, func(e Entry, line int) {
+				if !alias && (e.Key == "" || e.Value == "") || line < 1 || strings.Contains(e.Key+e.Value, "\n") {
+					t.Errorf("line %d: %q = %q", line, e.Key, e.Value)
+				}
+			})
+		}
+		isAliasText(text)
+	})
+}
+
+// FuzzNames opens tables whose name is their content.
+func FuzzNames(f *testing.F) {
+	for _, seed := range []string{"{ a=b, {c = d e} }", "{{/x/ y} {if /z/} {/a(b)/i $1} {endif}}", "{{10.0.0.0/8 x}, {if ::1}}", "{a b}", "{static:x,static:y}"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if len(name) > 2000 {
+			return
+		}
+		for _, typ := range []string{"inline", "static", "randmap", "cidr", "regexp", "pcre"} {
+			tab, err := Open(typ+":{"+name, Options{UTF8: true})
+			if err != nil {
+				continue
+			}
+			for _, key := range []string{"", "a", "10.1.1.1", name} {
+				if value, ok, err := tab.Lookup(t.Context(), key); !ok && (value != "" || err != nil && typ != "inline") {
+					t.Errorf("%s: %q gives %q, %v", tab, key, value, err)
+				}
+			}
+		}
+	})
+}

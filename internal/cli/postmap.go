@@ -51,7 +51,7 @@ func runPostalias(e *Env) int { return (&mapTool{Env: e, alias: true}).run() }
 func (m *mapTool) usage() string {
 	options := "bfFhijmnNoprsuUvw"
 	if m.alias {
-		options = "fijnNoprsuvw"
+		options = "Nfijnoprsuvw"
 	}
 	return fmt.Sprintf("usage: %s [-%s] [-c config_dir] [-d key] [-q key] [map_type:]file...", m.Prog, options)
 }
@@ -186,10 +186,9 @@ func (m *mapTool) work(names []string) (int, error) {
 	case m.hasRemove:
 		return m.removeKeys(names)
 	case m.list:
-		for _, name := range names {
-			if err := m.listTable(name); err != nil {
-				return 1, err
-			}
+		// Postfix lists the first table only.
+		if err := m.listTable(names[0]); err != nil {
+			return 1, err
 		}
 		return 0, nil
 	}

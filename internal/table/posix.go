@@ -315,8 +315,16 @@ func (p *posixParser) escape() (text string, anchor bool, err error) {
 		p.needPCRE = true
 		return "\\g{" + string(c) + "}", false, nil
 	}
+	if p.fold && 'a' <= c && c <= 'z' {
+		// glibc compares such a letter to a text in upper case. Rules with
+		// "\d" therefore never did anything, and must not begin to.
+		return neverMatches, false, nil
+	}
 	return quoteByte(c), false, nil
 }
+
+// neverMatches is an expression that matches nothing, in Go and in PCRE2.
+const neverMatches = "(?:\\b\\B)"
 
 // quoteByte writes a byte so that it means itself.
 func quoteByte(c byte) string {

@@ -72,6 +72,17 @@ type Options struct {
 // in the configuration and no condition that passes.
 var ErrSyntax = errors.New("bad table name")
 
+// syntaxError is the ErrSyntax of one name.
+type syntaxError string
+
+// Error gives Postfix's text.
+func (e syntaxError) Error() string {
+	return fmt.Sprintf("open dictionary: expecting \"type:name\" form instead of \"%s\"", string(e))
+}
+
+// Is makes it an ErrSyntax.
+func (e syntaxError) Is(target error) bool { return target == ErrSyntax }
+
 // ErrEmptyResult is the cause when a table returned an empty text.
 var ErrEmptyResult = errors.New("empty string result is not allowed")
 
@@ -127,7 +138,7 @@ func Open(spec string, o Options) (Table, error) {
 		typ = o.DefaultType
 	}
 	if typ == "" || name == "" {
-		return nil, fmt.Errorf("%w: open dictionary: expecting \"type:name\" form instead of \"%s\"", ErrSyntax, spec)
+		return nil, syntaxError(spec)
 	}
 	t, known := FindType(typ)
 	if !known {

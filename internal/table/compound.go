@@ -68,11 +68,12 @@ func (d *debugTable) Lookup(ctx context.Context, key string) (string, bool, erro
 // openMembers opens the tables in "{type:name, type:name}".
 func openMembers(typ, name string, o *Options) ([]Table, error) {
 	inner, err := braced(name)
-	if err != nil || trimSpace(inner) == "" {
+	specs := splitBraced(inner)
+	if err != nil || len(specs) == 0 {
 		return nil, fmt.Errorf("bad syntax: \"%s:%s\"; need \"%s:{type:name...}\"", typ, name, typ)
 	}
 	var tables []Table
-	for _, spec := range splitBraced(inner) {
+	for _, spec := range specs {
 		t, err := Open(spec, *o)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(tables))
@@ -180,11 +181,12 @@ type random struct {
 // openRandom opens randmap:{value, value}.
 func openRandom(name string, _ *Options) (Table, error) {
 	inner, err := braced(name)
-	if err != nil || trimSpace(inner) == "" {
+	values := splitBraced(inner)
+	if err != nil || len(values) == 0 {
 		return nil, fmt.Errorf("bad syntax: \"randmap:%s\"; need \"randmap:{value...}\"", name)
 	}
 	r := &random{name: "randmap:" + name}
-	for _, value := range splitBraced(inner) {
+	for _, value := range values {
 		if value[0] == '{' {
 			if value, err = braced(value); err != nil {
 				return nil, fmt.Errorf("%w: \"randmap:%s\"; need \"randmap:{value...}\"", err, name)

@@ -11,11 +11,12 @@ func openInline(name string, o *Options) (Table, error) {
 	title := "inline:" + name
 	const need = "need \"inline:{name=value...}\""
 	inner, err := braced(name)
-	if err != nil || trimSpace(inner) == "" {
+	pairs := splitBraced(inner)
+	if err != nil || len(pairs) == 0 {
 		return nil, fmt.Errorf("bad syntax: \"%s\"; %s", title, need)
 	}
 	m := &memory{name: title, entries: make(map[string]string)}
-	for _, pair := range splitBraced(inner) {
+	for _, pair := range pairs {
 		if pair[0] == '{' {
 			if pair, err = braced(pair); err != nil {
 				return nil, fmt.Errorf("%w: \"%s\"; %s", err, title, need)

@@ -42,6 +42,16 @@
 // postmap and without Berkeley DB on the machine, and the .db files that we
 // write are read by Postfix.
 //
+// # Patterns
+//
+// pcre: runs PCRE2 with a limit on the steps of one match, so that no peer can
+// spend our time with a hard text; a rule that gives up is logged and does not
+// apply. regexp: runs on Go's regular expressions, which need no limit, on bytes
+// as glibc does in the C locale; back references and word ends go to PCRE2.
+// Where a POSIX expression can match the same text in several ways, the groups
+// are those that a backtracking search finds first, which is what glibc gives for
+// all but contrived expressions.
+//
 // # Changed files
 //
 // Open is the only reader of table files. A later version that notices changed

@@ -176,13 +176,15 @@ func (l *MatchList) MatchHost(ctx context.Context, name string, addr netip.Addr)
 func (l *MatchList) match(ctx context.Context, name string, addr netip.Addr, addrText string) (bool, error) {
 	for i := range l.items {
 		item := &l.items[i]
+		key := name
 		found, err := l.matchName(ctx, item, name)
 		if !found && err == nil && addr.IsValid() {
+			key = addrText
 			found, err = matchAddr(ctx, item, addr, addrText)
 		}
 		if err != nil {
 			if item.table != nil {
-				l.warn("%v", asLookupError(item.table, name, err))
+				l.warn("%v", asLookupError(item.table, key, err))
 				l.warn("%s: %s: table lookup problem", l.param, item.table)
 			}
 			return false, fmt.Errorf("%s: %s: %w", l.param, item.text, err)

@@ -34,13 +34,14 @@ const (
 	heapLimitKiB   = 64 << 10
 	maxExpression  = 64 << 10
 	maxKeptSubject = 128 << 10
+	smallSubject   = 512
 )
 
 // errMatchLimit is the cause when an expression gave up on a key.
-var errMatchLimit = errors.New("matching needs too many steps for this text")
+var errMatchLimit = errors.New("match limit exceeded")
 
 // pcreEngine makes and runs PCRE2 expressions. The library is C translated to
-// Go: it wants a thread state, and memory that does not move. Both are in the
+// Go: it wants a thread state and its own kind of memory. Both are in the
 // blocks of the pool, so that any number of goroutines can match.
 type pcreEngine struct {
 	blocks sync.Pool
@@ -60,9 +61,55 @@ type pcreBlock struct {
 	context uintptr
 	data    uintptr
 	pairs   int
-	// subject is the key; Go's heap does not move.
-	subject []byte
+	// subject is where the key is copied to, in C memory.
+	subject *cBuffer
 }
+
+// cBuffer is memory of the translated C library. Go memory will not do: the
+// library keeps addresses as numbers, so Go neither sees that an object is in
+// use nor tells the library when it moves a stack.
+type cBuffer struct {
+	address uintptr
+	size    int
+}
+
+// reserve makes room for n bytes; what was there is lost.
+func (b *cBuffer) reserve(tls *libc.TLS, n int) {
+	if n <= b.size {
+		return
+	}
+	b.free(tls)
+	b.size = max(n, smallSubject)
+	if b.address = libc.Xmalloc(tls, lib.Tsize_t(b.size)); b.address == 0 {
+		panic("out of memory") // as Go itself does
+	}
+}
+
+// free gives the memory back.
+func (b *cBuffer) free(tls *libc.TLS) {
+	if b.address != 0 {
+		libc.Xfree(tls, b.address)
+	}
+	b.address, b.size = 0, 0
+}
+
+// bytes is the first n bytes of the buffer.
+func (b *cBuffer) bytes(n int) []byte { return unsafe.Slice((*byte)(pointer(b.address)), n) }
+
+// set copies text into the buffer. There is an address even for no text.
+func (b *cBuffer) set(tls *libc.TLS, text string) {
+	b.reserve(tls, len(text)+1)
+	copy(b.bytes(len(text)), text)
+}
+
+// Offsets in the scratch memory for what the library returns by address.
+const (
+	outCode   = 0
+	outOffset = 8
+	outSize   = 16
+	// messageSize is the room for the text of an error.
+	messageSize = 256
+)
 
 // compile compiles an expression with PCRE2 option bits.
 func (e *pcreEngine) compile(pattern string, options uint32) (*pcreCode, error) {
@@ -71,20 +118,19 @@ func (e *pcreEngine) compile(pattern string, options uint32) (*pcreCode, error) 
 	}
 	tls := libc.NewTLS()
 	defer tls.Close()
-	text := append([]byte(pattern), 0)
-	out := new(struct {
-		code   int32
-		offset lib.Tsize_t
-	})
-	re := lib.Xpcre2_compile_8(tls, uintptr(unsafe.Pointer(&text[0])), lib.Tsize_t(len(pattern)), options,
-		uintptr(unsafe.Pointer(&out.code)), uintptr(unsafe.Pointer(&out.offset)), 0)
-	runtime.KeepAlive(text)
+	var text, out cBuffer
+	defer func() { text.free(tls); out.free(tls) }()
+	text.set(tls, pattern)
+	out.reserve(tls, outSize)
+	clear(out.bytes(outSize))
+	re := lib.Xpcre2_compile_8(tls, text.address, lib.Tsize_t(len(pattern)), options, out.address+outCode, out.address+outOffset, 0)
 	if re == 0 {
-		return nil, fmt.Errorf("error in regex at offset %d: %s", out.offset, pcreMessage(tls, out.code))
+		code := *(*int32)(pointer(out.address + outCode))
+		offset := *(*lib.Tsize_t)(pointer(out.address + outOffset))
+		return nil, fmt.Errorf("error in regex at offset %d: %s", offset, pcreMessage(tls, code))
 	}
-	count := new(uint32)
-	lib.Xpcre2_pattern_info_8(tls, re, pcreInfoCaptures, uintptr(unsafe.Pointer(count)))
-	c := &pcreCode{engine: e, code: re, count: int(*count)}
+	lib.Xpcre2_pattern_info_8(tls, re, pcreInfoCaptures, out.address)
+	c := &pcreCode{engine: e, code: re, count: int(*(*uint32)(pointer(out.address)))}
 	e.pairs = max(e.pairs, c.count+1)
 	runtime.AddCleanup(c, func(code uintptr) {
 		tls := libc.NewTLS()
@@ -96,13 +142,14 @@ func (e *pcreEngine) compile(pattern string, options uint32) (*pcreCode, error) 
 
 // pcreMessage returns the library's text for an error.
 func pcreMessage(tls *libc.TLS, code int32) string {
-	buf := make([]byte, 256)
-	n := lib.Xpcre2_get_error_message_8(tls, code, uintptr(unsafe.Pointer(&buf[0])), lib.Tsize_t(len(buf)))
-	runtime.KeepAlive(buf)
+	var text cBuffer
+	defer text.free(tls)
+	text.reserve(tls, messageSize)
+	n := lib.Xpcre2_get_error_message_8(tls, code, text.address, messageSize)
 	if n < 0 {
 		return fmt.Sprintf("error %d", code)
 	}
-	return string(buf[:n])
+	return string(text.bytes(int(n)))
 }
 
 // block takes a block from the pool, or makes one.
@@ -110,7 +157,7 @@ func (e *pcreEngine) block() *pcreBlock {
 	if b, ok := e.blocks.Get().(*pcreBlock); ok && b.pairs >= e.pairs {
 		return b
 	}
-	b := &pcreBlock{tls: libc.NewTLS(), pairs: e.pairs, subject: make([]byte, 0, 512)}
+	b := &pcreBlock{tls: libc.NewTLS(), pairs: e.pairs, subject: new(cBuffer)}
 	b.context = lib.Xpcre2_match_context_create_8(b.tls, 0)
 	b.data = lib.Xpcre2_match_data_create_8(b.tls, uint32(b.pairs), 0)
 	lib.Xpcre2_set_match_limit_8(b.tls, b.context, matchLimit)
@@ -118,12 +165,14 @@ func (e *pcreEngine) block() *pcreBlock {
 	type held struct {
 		tls           *libc.TLS
 		context, data uintptr
+		subject       *cBuffer
 	}
 	runtime.AddCleanup(b, func(h held) {
+		h.subject.free(h.tls)
 		lib.Xpcre2_match_data_free_8(h.tls, h.data)
 		lib.Xpcre2_match_context_free_8(h.tls, h.context)
 		h.tls.Close()
-	}, held{b.tls, b.context, b.data})
+	}, held{b.tls, b.context, b.data, b.subject})
 	return b
 }
 
@@ -131,12 +180,11 @@ func (e *pcreEngine) block() *pcreBlock {
 func (c *pcreCode) match(key string, wantSpans bool) (bool, []int, error) {
 	b := c.engine.block()
 	defer c.engine.blocks.Put(b)
-	// One byte more, so that there is an address even for the empty key.
-	b.subject = append(append(b.subject[:0], key...), 0)
-	rc := lib.Xpcre2_match_8(b.tls, c.code, uintptr(unsafe.Pointer(&b.subject[0])), lib.Tsize_t(len(key)), 0, 0, b.data, b.context)
+	b.subject.set(b.tls, key)
+	rc := lib.Xpcre2_match_8(b.tls, c.code, b.subject.address, lib.Tsize_t(len(key)), 0, 0, b.data, b.context)
 	runtime.KeepAlive(c)
-	if cap(b.subject) > maxKeptSubject {
-		b.subject = make([]byte, 0, 512)
+	if b.subject.size > maxKeptSubject {
+		b.subject.free(b.tls)
 	}
 	switch {
 	case rc == pcreNoMatch:

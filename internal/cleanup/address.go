@@ -212,7 +212,7 @@ func (m *Message) expand(r mail.Recipient) {
 func (m *Message) add(r mail.Recipient) {
 	key := string(r.Address.Fold())
 	if m.s.set.OriginalRcpt {
-		key += "\x00" + string(r.Original.Fold()) + "\x00" + r.ORCPT
+		key += "\x00" + string(r.Original.Fold()) + "\x00" + strings.ToLower(r.ORCPT)
 	} else {
 		r.Original = ""
 	}

@@ -50,14 +50,17 @@ type Server struct {
 	listener net.Listener
 	closing  atomic.Bool
 	drained  atomic.Bool
-	// serving is how many calls of Serve are under way.
-	serving atomic.Int32
+	// serving is how many calls of Serve are under way, accepted how many
+	// connections that it accepted are open.
+	serving, accepted atomic.Int32
 	// tlsBroken tells that TLS is wanted and could not be set up.
 	tlsBroken bool
 	stressed  atomic.Bool
 	pool      wire.Pool
 	slots     chan struct{}
 	done      chan struct{}
+	// draining is closed when drained is set.
+	draining chan struct{}
 }
 
 // Lists are the client lists of the settings; a nil one matches nobody.
@@ -125,8 +128,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
+		s.accepted.Add(1)
 		// goroutine: one session; ends with its connection.
 		go func() {
+			defer s.accepted.Add(-1)
 			defer s.free()
 			s.ServeConn(ctx, conn)
 		}()
@@ -138,6 +143,7 @@ func (s *Server) prepare() {
 	if s.sessions == nil {
 		s.sessions = make(map[*session]struct{})
 		s.done = make(chan struct{})
+		s.draining = make(chan struct{})
 		if s.MaxSessions > 0 {
 			s.slots = make(chan struct{}, s.MaxSessions)
 		}
@@ -154,6 +160,8 @@ func (s *Server) slot(ctx context.Context) error {
 	case <-ctx.Done():
 		return ErrServerClosed
 	case <-s.done:
+		return ErrServerClosed
+	case <-s.draining:
 		return ErrServerClosed
 	}
 	// Postfix's master turns stress on when the last process is taken.
@@ -261,8 +269,10 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.prepare()
 	l := s.listener
+	if !s.drained.Swap(true) {
+		close(s.draining)
+	}
 	s.mu.Unlock()
-	s.drained.Store(true)
 	tick := time.NewTicker(drainPause)
 	defer tick.Stop()
 	for {
@@ -270,7 +280,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		case s.serving.Load() > 0 && ok:
 			// Again each time: the next server may clear it before Accept sees it.
 			_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
-		case s.Sessions() == 0:
+		case s.accepted.Load() == 0 && s.Sessions() == 0:
 			return nil
 		}
 		select {

@@ -147,6 +147,44 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrainBusy drains a server whose sessions are all taken.
+func TestDrainBusy(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	srv, _ := newServer(t, "")
+	srv.MaxSessions = 1
+	ended := make(chan error, 1)
+	// goroutine: the server; ends when it is drained.
+	go func() { ended <- srv.Serve(t.Context(), l) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	talk(t, c, "", "220 mx.test ESMTP Postfix")
+	drained := make(chan error, 1)
+	// goroutine: drains; ends with the session.
+	go func() { drained <- srv.Drain(t.Context()) }()
+	if err := <-ended; !errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve returned %v", err)
+	}
+	talk(t, c, "NOOP", "250 2.0.0 Ok")
+	select {
+	case err := <-drained:
+		t.Errorf("Drain returned %v before the session ended", err)
+	default:
+	}
+	talk(t, c, "QUIT", "221 2.0.0 Bye")
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
 // greeting connects and returns the first line.
 func greeting(t *testing.T, l net.Listener) string {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ func AcquireLock(queueDir string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrRunning
@@ -60,17 +61,54 @@ func Running(queueDir string) (line string, running bool, err error) {
 		return "", false, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	err = flock(f, unix.LOCK_SH)
 	if err == nil {
 		return "", false, nil
 	}
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return "", false, err
 	}
+	return firstLine(f), true, nil
+}
+
+// orphanWait is how long a lock is waited for whose master is dead: its worker
+// notices that within moments and ends.
+const orphanWait = 8 * time.Second
+
+// flock takes the lock without waiting for a master that lives.
+func flock(f *os.File, how int) error {
+	for end := time.Now().Add(orphanWait); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+		pid, perr := strconv.Atoi(strings.TrimSpace(firstLine(f)))
+		if perr != nil || pid <= 0 || alive(pid) {
+			return err
+		}
+	}
+}
+
+// alive tells whether a process runs; one that is dead and not yet reaped does not.
+func alive(pid int) bool {
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	// The state is the first field behind the name, which is in parentheses.
+	end := strings.LastIndexByte(string(stat), ')')
+	return end < 0 || end+2 >= len(stat) || (stat[end+2] != 'Z' && stat[end+2] != 'X')
+}
+
+// firstLine is what the lock file says.
+func firstLine(f *os.File) string {
 	buf := make([]byte, 64)
 	n, _ := f.ReadAt(buf, 0)
-	line, _, _ = strings.Cut(string(buf[:n]), "\n")
-	return line, true, nil
+	line, _, _ := strings.Cut(string(buf[:n]), "\n")
+	return line
 }
 
 // RunningPID is Running with the process id as a number.

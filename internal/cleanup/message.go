@@ -80,12 +80,14 @@ type Message struct {
 	hasRcpt   bool
 	seen      seenFilter
 	copies    []mail.Address
+	// expanded are the recipients whose expansion is to be reported.
+	expanded []mail.Recipient
+	// autoUTF8 finds out by itself whether SMTPUTF8 is needed.
+	autoUTF8 bool
 
-	// bodySeen is how much of the body the checks have seen.
-	bodySeen int64
-	head     header
-	text     scanner
-	mime     walker
+	head header
+	text scanner
+	mime walker
 }
 
 // Begin starts a message. The error is one of the queue.
@@ -102,10 +104,12 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
 		context:   opt.Context,
 		rewriting: opt.Context == rewrite.Local || s.set.RemoteDomain != "",
+		autoUTF8:  opt.Origin == mail.OriginLocal && s.autoUTF8,
 	}
 	m.head.began = s.deps.Now()
 	m.seen.limit = s.set.DupLimit
 	m.text.init(m)
+	m.mime.init(s, m.filtered)
 	m.env = mail.Envelope{
 		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
 		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP,
@@ -243,12 +247,14 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 		m.emit(event.Removed{ID: m.ID(), Note: "discarded"})
 		return m.answer()
 	}
-	m.env.EightBit = m.env.EightBit || m.text.eightBit
+	m.env.EightBit = m.env.EightBit || m.s.set.Detect8Bit && m.head.multipart && m.text.eightBit
 	m.env.Hops = m.head.hops
 	m.env.MessageID = m.head.messageID
 	if err := m.w.Commit(ctx, &m.env); err != nil {
 		m.storageFault(err)
 		m.w.Abort()
+	} else if len(m.expanded) > 0 {
+		m.s.deps.Expanded(ctx, &m.env, m.expanded)
 	}
 	return m.answer()
 }

@@ -156,7 +156,7 @@ func (s *scanner) bodyPiece(p []byte, last bool) {
 	m := s.m
 	if m.mime.inHeader() {
 		m.endHeader()
-		m.mime.state = inBody
+		m.mime.enterBody(m)
 	}
 	m.bodyLine(p, !s.piece, last)
 	s.piece = !last

@@ -1,6 +1,8 @@
 package cleanup
 
 import (
+	"strings"
+
 	"postroad/internal/mail"
 )
 
@@ -31,11 +33,11 @@ func (m *Message) expand(r mail.Recipient) {
 // that differ only in what the sender asked for are different, since their
 // deliveries carry that in a header.
 func (m *Message) add(r mail.Recipient) {
-	key := string(r.Address.Fold())
+	key := string(r.Address)
 	if m.s.set.OriginalRcpt {
-		key = r.ORCPT + "\n" + string(rune('0'+r.Notify)) + "\n" + string(r.Original.Fold()) + "\n" + key
+		key = r.ORCPT + "\n" + string(rune('0'+r.Notify)) + "\n" + string(r.Original) + "\n" + key
 	}
-	if m.seen.first(key) {
+	if m.seen.first(strings.ToLower(key)) {
 		m.env.Recipients = append(m.env.Recipients, r)
 	}
 }

@@ -58,6 +58,9 @@ func (m *Message) SetSender(addr mail.Address, p SenderParams) {
 // AddRecipient takes a recipient: it is rewritten and expanded, and what comes
 // out of that is what the message goes to.
 func (m *Message) AddRecipient(r mail.Recipient) {
+	if m.deaf() {
+		return
+	}
 	if r.Original == "" {
 		r.Original = r.Address
 	}

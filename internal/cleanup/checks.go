@@ -104,7 +104,7 @@ func (m *Message) actReject(a *action) {
 	}
 	enhanced, rest := splitDSN(text, "5.7.1")
 	if enhanced[0] == '2' {
-		m.s.deps.Log.Warnf("bad DSN action in %s -- need 4.x.x or 5.x.x", a.param)
+		m.s.deps.Log.Warnf("bad DSN action in %s -- need 4.x.x or 5.x.x", a.arg)
 		enhanced = "4" + enhanced[1:]
 	}
 	m.logAction("reject", a, enhanced+" "+rest)
@@ -221,11 +221,13 @@ func (m *Message) checkEvent(word, where, line, text string) *event.ContentCheck
 
 // mimeError refuses a message for its structure; only strict_* settings do.
 func (m *Message) mimeError(what string, text []byte) {
-	if m.faults&faultContent != 0 {
+	if m.mime.broken != "" {
 		return
 	}
-	m.emit(m.checkEvent("reject", "mime-error "+what+":", string(text), ""))
-	m.rejectText("5.6.0 " + what)
+	e := m.checkEvent("reject", "mime-error "+what+":", string(text), "")
+	e.Proto, e.Helo = "", ""
+	m.emit(e)
+	m.mime.broken = "5.6.0 " + what
 }
 
 // bodyLine handles one body line, or a piece of a long one.

@@ -127,17 +127,14 @@ func (m *Message) headerLine(line []byte) {
 	m.mime.afterHeader(m, line)
 }
 
-// grow appends text to the field, cutting it at header_size_limit. Postfix reads
-// lines in pieces and takes a piece whole as long as the limit is not reached.
+// grow appends text to the field, cutting it at header_size_limit.
 func (m *Message) grow(separator byte, text []byte) {
-	h, set := &m.head, &m.s.set
-	if separator != 0 && len(h.field) < set.HeaderSize {
+	h, limit := &m.head, m.s.set.HeaderSize
+	if separator != 0 && len(h.field) < limit {
 		h.field = append(h.field, separator)
 	}
-	for len(text) > 0 && len(h.field) < set.HeaderSize {
-		n := min(len(text), set.LineLength)
-		h.field = append(h.field, text[:n]...)
-		text = text[n:]
+	if room := limit - len(h.field); room > 0 {
+		h.field = append(h.field, text[:min(len(text), room)]...)
 	}
 }
 
@@ -222,7 +219,92 @@ func (m *Message) rewriteField(text []byte, start int, where class) []byte {
 	if err != nil || value == string(text[start:]) {
 		return text
 	}
-	return append(append([]byte(nil), text[:start]...), value...)
+	return []byte(string(text[:start]) + " " + refold(value, start+1))
+}
+
+// foldAt is the length of a line from which on the next address goes to a new
+// one, as in Postfix.
+const foldAt = 70
+
+// refold lays out an address list whose addresses have changed their length:
+// one blank between words, and a new line where the last has become long. used is
+// the length of what stands before it.
+func refold(value string, used int) string {
+	var out strings.Builder
+	for i, item := range splitList(value) {
+		if i > 0 {
+			out.WriteByte(',')
+			used++
+			if used+1+len(item) < foldAt {
+				out.WriteByte(' ')
+				used++
+			} else {
+				out.WriteString("\n\t")
+				used = 0 // the tab is not counted
+			}
+		}
+		out.WriteString(item)
+		used += len(item)
+	}
+	return out.String()
+}
+
+// splitList cuts an address list at its commas, outside of quotes, comments and
+// angle brackets, and makes each run of white space outside of them one blank.
+func splitList(value string) []string {
+	var items []string
+	var item []byte
+	depth, quoted, blank := 0, false, false
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		if c == '\r' || c == '\n' {
+			c = ' '
+		}
+		if !quoted && depth == 0 {
+			if isBlank(c) {
+				blank = len(item) > 0
+				continue
+			}
+			if c == ',' {
+				items, item, blank = append(items, string(item)), nil, false
+				continue
+			}
+			if blank {
+				item, blank = append(item, ' '), false
+			}
+		}
+		item = append(item, c)
+		switch {
+		case c == '\\' && i+1 < len(value):
+			i++
+			item = append(item, value[i])
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			depth++
+		case c == ')' && !quoted && depth > 0:
+			depth--
+		}
+	}
+	return append(items, string(item))
+}
+
+// balanced tells whether s can stand in a comment as it is.
+func balanced(s string) bool {
+	level := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			return false
+		case '(':
+			level++
+		case ')':
+			if level--; level < 0 {
+				return false
+			}
+		}
+	}
+	return level == 0
 }
 
 // lower appends s in lower case.
@@ -265,6 +347,9 @@ func (m *Message) putLine(text string) { m.putField([]byte(text)) }
 // adds what is missing.
 func (m *Message) endHeader() {
 	m.field()
+	if m.deaf() {
+		return
+	}
 	if m.mime.state == inPrimary && !m.head.seen.has(hdrDone) {
 		m.head.seen |= hdrDone
 		m.addMissing()
@@ -337,7 +422,10 @@ func (m *Message) fromLine() string {
 		return "From: " + sender.External()
 	}
 	if m.s.set.HeaderFrom == "obsolete" {
-		return "From: " + sender.External() + " (" + strings.NewReplacer("(", `\(`, ")", `\)`, `\`, `\\`).Replace(name) + ")"
+		if !balanced(name) {
+			name = strings.NewReplacer("(", `\(`, ")", `\)`, `\`, `\\`).Replace(name)
+		}
+		return "From: " + sender.External() + " (" + name + ")"
 	}
 	if strings.ContainsAny(name, "%!\"(),.:;<>@[\\]") {
 		name = `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(name) + `"`

@@ -136,8 +136,14 @@ func (m *Message) fail(f fault, reason string) {
 }
 
 // deaf tells that nothing more needs to be done about the content. A local
-// message is looked at to its end, since its header is logged and returned.
-func (m *Message) deaf() bool { return m.faults != 0 && m.opt.Origin != mail.OriginLocal }
+// message that goes back to its sender is looked at to its end.
+func (m *Message) deaf() bool {
+	faults := m.faults
+	if m.opt.Origin == mail.OriginLocal {
+		faults &= faultDefer | faultBad | faultWrite | faultFull
+	}
+	return faults != 0 || m.discard
+}
 
 // emit writes a log line as cleanup(8).
 func (m *Message) emit(e event.Event) { m.s.deps.Log.Emit(e) }
@@ -234,8 +240,11 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 	if !m.deaf() {
 		m.text.finish()
 	}
+	if m.mime.broken != "" && m.faults == 0 {
+		m.rejectText(m.mime.broken)
+	}
 	m.addCopies()
-	if len(m.env.Recipients) == 0 && m.faults == 0 {
+	if len(m.env.Recipients) == 0 && m.faults == 0 && !m.discard {
 		m.fail(faultRecipients, "")
 	}
 	if m.faults != 0 {

@@ -27,12 +27,17 @@ type walker struct {
 	// message tells that the current part is a message/*, multi a multipart.
 	message, multi bool
 	encoding       encoding
+	// encodingName is the encoding in the words of the message.
+	encodingName string
 	// offset counts the bytes of the current body text.
 	offset  int64
 	nested  bool
 	limits  limits
 	strict  strictness
 	checked bool
+	// broken is what a strict_* setting does not accept; the message is refused
+	// at its end.
+	broken string
 }
 
 // boundary is an enclosing multipart.
@@ -95,14 +100,14 @@ func (w *walker) header(m *Message, text []byte) {
 	var fold [32]byte
 	switch string(lower(fold[:0], text[:min(colon, 32)])) {
 	case "content-type":
-		w.contentType(m, string(text[colon+1:]))
+		w.contentType(string(text[colon+1:]))
 	case "content-transfer-encoding":
 		w.transferEncoding(string(text[colon+1:]))
 	}
 }
 
 // contentType reads a Content-Type value (RFC 2045 5.1).
-func (w *walker) contentType(m *Message, value string) {
+func (w *walker) contentType(value string) {
 	t := tokens{value}
 	kind := t.next()
 	slash := t.next()
@@ -125,7 +130,7 @@ func (w *walker) contentType(m *Message, value string) {
 				continue
 			}
 			if eq := t.next(); eq.text == "=" {
-				w.push(m, boundary{t.next().text, strings.EqualFold(sub.text, "digest")})
+				w.push(boundary{t.next().text, strings.EqualFold(sub.text, "digest")})
 			}
 		}
 	}
@@ -133,18 +138,14 @@ func (w *walker) contentType(m *Message, value string) {
 
 // isNestedType tells whether a message/* holds a header of its own.
 func isNestedType(sub string) bool {
-	return strings.EqualFold(sub, "rfc822") || strings.EqualFold(sub, "global") ||
-		strings.EqualFold(sub, "external-body")
+	return strings.EqualFold(sub, "rfc822") || strings.EqualFold(sub, "global")
 }
 
 // push enters a multipart. What is nested deeper than mime_nesting_limit is
 // treated as text.
-func (w *walker) push(m *Message, b boundary) {
+func (w *walker) push(b boundary) {
 	b.text = b.text[:min(len(b.text), w.limits.boundary)]
-	if len(w.stack) >= w.limits.depth {
-		if w.strict != (strictness{}) {
-			m.mimeError("MIME nesting exceeds safety limit", nil)
-		}
+	if len(w.stack) > w.limits.depth {
 		return
 	}
 	w.stack = append(w.stack, b)
@@ -153,7 +154,8 @@ func (w *walker) push(m *Message, b boundary) {
 // transferEncoding reads a Content-Transfer-Encoding (RFC 2045 6.1).
 func (w *walker) transferEncoding(value string) {
 	t := tokens{value}
-	switch strings.ToLower(t.next().text) {
+	w.encodingName = t.next().text
+	switch strings.ToLower(w.encodingName) {
 	case "7bit":
 		w.encoding = encoding7Bit
 	case "8bit":
@@ -168,26 +170,29 @@ func (w *walker) transferEncoding(value string) {
 // enterBody ends a header that no empty line ends. In the message's own header
 // one is put in, so that the text does not become a header downstream.
 func (w *walker) enterBody(m *Message) {
-	if w.state == inPrimary {
+	primary := w.state == inPrimary
+	if primary {
 		m.put([]byte("\r\n"))
 	}
 	w.state, w.offset = inBody, 0
+	if primary {
+		w.offset = 1
+	}
 }
 
 // afterHeader takes the line that ended a header: the empty line, or text where
 // a header line should be.
 func (w *walker) afterHeader(m *Message, line []byte) {
 	if w.strict.domain && w.follow && (w.message || w.multi) && w.encoding == encodingOther {
-		m.mimeError("invalid message/* or multipart/* encoding domain", nil)
+		m.mimeError("invalid message/* or multipart/* encoding domain", []byte(w.encodingName))
 	}
 	if len(line) > 0 {
 		w.enterBody(m)
 		m.text.line(line)
 		return
 	}
-	w.state = inBody
 	m.put([]byte("\r\n"))
-	w.offset = 0
+	w.state, w.offset = inBody, 1 // the empty line counts
 	switch {
 	case w.follow && w.message && w.nested:
 		w.state = inNested
@@ -199,7 +204,7 @@ func (w *walker) afterHeader(m *Message, line []byte) {
 
 // line looks at the first piece of a body line for a boundary.
 func (w *walker) line(p []byte) {
-	if !w.follow || len(w.stack) == 0 || len(p) < 2 || p[0] != '-' || p[1] != '-' {
+	if !w.follow || len(w.stack) == 0 || len(p) < 3 || p[0] != '-' || p[1] != '-' {
 		return
 	}
 	for i := len(w.stack) - 1; i >= 0; i-- {

@@ -169,7 +169,9 @@ func (s *scanner) bodyPiece(p []byte, last bool) {
 func (s *scanner) clean(line []byte) []byte {
 	set := &s.m.s.set
 	if len(s.m.s.reject) > 0 && bytes.ContainsAny(line, string(s.m.s.reject)) {
-		s.m.rejectText("5.7.1 disallowed character")
+		const reason = "5.7.1 disallowed character"
+		s.m.emit(s.m.checkEvent("reject", "content", string(line), reason))
+		s.m.rejectText(reason)
 	}
 	stray := set.ReplaceStray && bytes.IndexByte(line, '\r') >= 0
 	if !stray && len(s.m.s.strip) == 0 {

@@ -108,6 +108,12 @@ func nameLen(line []byte) int {
 	return n
 }
 
+// isField tells whether a line begins a header field. Its name must end within
+// the first line_length_limit bytes, so that we know after a bounded look.
+func (m *Message) isField(line []byte) bool {
+	return nameLen(line[:min(len(line), m.s.set.LineLength)]) > 0
+}
+
 // headerLine takes one line where header lines are expected.
 func (m *Message) headerLine(line []byte) {
 	h := &m.head
@@ -116,7 +122,8 @@ func (m *Message) headerLine(line []byte) {
 		return
 	}
 	m.field()
-	if n := nameLen(line); n > 0 {
+	if m.isField(line) {
+		n := nameLen(line)
 		rest := line[n:]
 		rest = rest[bytes.IndexByte(rest, ':'):]
 		h.field = append(h.field, line[:n]...)

@@ -51,7 +51,7 @@ func (m *Message) SetSender(addr mail.Address, p SenderParams) {
 		addr = m.masquerade(m.canonical(addr, envelopeSender), envelopeSender)
 	}
 	m.env.Sender = addr
-	m.utf8(string(addr))
+	m.utf8([]byte(addr))
 	m.mapCopy(m.s.senderBcc, "sender_bcc_maps", addr)
 }
 
@@ -75,15 +75,15 @@ func (m *Message) AddRecipient(r mail.Recipient) {
 		r.ORCPT = "rfc822;" + wire.EncodeXtext(given.External())
 	}
 	m.lastRcpt, m.hasRcpt = r.Address, true
-	m.utf8(string(r.Address))
+	m.utf8([]byte(r.Address))
 	m.expand(r)
 	m.mapCopy(m.s.recipientBcc, "recipient_bcc_maps", r.Address)
 }
 
 // utf8 marks a local submission that needs SMTPUTF8 (RFC 6531) because of what
 // an address or its header holds.
-func (m *Message) utf8(text string) {
-	if m.autoUTF8 && !m.env.SMTPUTF8 && hasEightBit([]byte(text)) {
+func (m *Message) utf8(text []byte) {
+	if m.autoUTF8 && !m.env.SMTPUTF8 && hasEightBit(text) {
 		m.env.SMTPUTF8 = true
 	}
 }

@@ -160,7 +160,7 @@ func (m *Message) field() {
 			return
 		}
 	}
-	m.utf8(string(text))
+	m.utf8(text)
 	if m.mime.state != inPrimary {
 		m.putField(text)
 		return

@@ -95,6 +95,10 @@ func (s *session) open() bool {
 		return s.finish()
 	}
 	if s.set.TLSWrapper && s.peer.TLS == nil {
+		if over, why := s.overRate("tls"); over {
+			s.reply(421, "4.7.0", s.set.Hostname+" "+why)
+			return s.finish()
+		}
 		if s.srv.TLS == nil || !s.handshake() {
 			return false
 		}

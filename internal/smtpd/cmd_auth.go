@@ -8,6 +8,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/sasl"
+	"postroad/internal/wire"
 )
 
 // cmdAuth authenticates the client (RFC 4954).
@@ -69,10 +70,12 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 		}
 		s.w.WriteString("334 " + base64.StdEncoding.EncodeToString(challenge) + "\r\n")
 		line, err := s.readLine(s.set.AuthLimit)
+		if errors.Is(err, wire.ErrLineTooLong) {
+			s.reply(500, "5.5.6", "SASL response limit exceeded")
+			return
+		}
 		if err != nil {
-			if !s.readFailed(err) {
-				return
-			}
+			s.readFailed(err)
 			return
 		}
 		// RFC 4954 4: a lone "*" cancels.

@@ -54,6 +54,7 @@ func (s *session) cmdData(args string) {
 			return
 		}
 		s.tx.bytes += int64(len(p))
+		s.credit(len(p))
 		_, _ = s.tx.msg.Write(p) // what goes wrong is the answer of Finish
 	}
 	s.endContent(d.BareLF(), "END-OF-MESSAGE")
@@ -139,20 +140,18 @@ func (s *session) cmdBdat(args string) {
 		s.reply(521, "5.5.4", "Syntax: BDAT count [LAST]")
 		return
 	}
-	if s.tx.bdat && s.tx.fail.Code != 0 {
-		s.skipChunk(size, s.tx.fail)
+	if s.tx.bdatFailed {
+		s.skipChunk(size, last, mail.Status{Code: 551, Enhanced: "5.0.0",
+			Text: "Discarded " + strconv.FormatInt(size, 10) + " bytes after earlier error"})
 		return
 	}
 	if st, bad := s.bdatRefused(size, last); bad {
-		if s.tx.bdat {
-			s.tx.fail = mail.Status{Code: 551, Enhanced: "5.0.0", Text: "Discarded %d bytes after earlier error"}
-		}
-		s.skipChunk(size, st)
+		s.skipChunk(size, last, st)
 		return
 	}
 	if !s.tx.bdat {
 		if !s.checkData("BDAT") {
-			s.discardBytes(size)
+			s.dropChunk(size, last)
 			return
 		}
 		s.tx.bdat = true
@@ -204,26 +203,39 @@ func (s *session) bdatRefused(size int64, last bool) (st mail.Status, bad bool) 
 }
 
 // skipChunk reads a chunk that is refused, then says so.
-func (s *session) skipChunk(size int64, st mail.Status) {
-	if !s.discardBytes(size) {
-		return
+func (s *session) skipChunk(size int64, last bool, st mail.Status) {
+	if s.dropChunk(size, last) {
+		s.status(st)
 	}
-	st.Text = strings.ReplaceAll(st.Text, "%d", strconv.FormatInt(size, 10))
-	s.status(st)
 }
 
-// discardBytes reads and forgets the bytes of a chunk.
-func (s *session) discardBytes(size int64) bool {
+// dropChunk reads and forgets a refused chunk. The rest of the message goes the
+// same way, or it would pass for a message of its own (RFC 3030 2): until the
+// last chunk or RSET.
+func (s *session) dropChunk(size int64, last bool) bool {
 	var c wire.ChunkReader
 	c.Start(s.r)
-	c.Chunk(size)
 	s.startRequest()
-	if err := c.Discard(); err != nil {
-		s.readFailed(err)
-		return false
+	for left := size; left > 0; {
+		n := min(left, discardPiece)
+		c.Chunk(n)
+		if err := c.Discard(); err != nil {
+			s.readFailed(err)
+			return false
+		}
+		left -= n
+		s.credit(int(n))
+	}
+	if last {
+		s.abort()
+	} else {
+		s.tx.bdat, s.tx.bdatFailed = true, true
 	}
 	return true
 }
+
+// discardPiece is how much of a refused chunk is read before its time is counted.
+const discardPiece = 4096
 
 // takeChunk hands a chunk to cleanup.
 func (s *session) takeChunk(size int64) bool {
@@ -241,6 +253,7 @@ func (s *session) takeChunk(size int64) bool {
 			return false
 		}
 		s.tx.bytes += int64(len(p))
+		s.credit(len(p))
 		_, _ = s.tx.msg.Write(p) // what goes wrong is the answer of Finish
 	}
 }

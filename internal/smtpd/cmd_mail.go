@@ -19,6 +19,9 @@ func (s *session) cmdMail(args string) {
 	case s.tx.open:
 		s.reply(503, "5.5.1", "Error: nested MAIL command")
 		return
+	case s.tx.bdat:
+		s.reply(503, "5.5.1", "Error: MAIL after BDAT")
+		return
 	}
 	path, params, err := wire.SplitPath(args, "FROM:")
 	if errors.Is(err, wire.ErrBadPath) {

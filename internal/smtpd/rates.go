@@ -15,6 +15,8 @@ const maxClients = 100_000
 type Rates struct {
 	mu      sync.Mutex
 	clients map[string]*clientRate
+	// pruned is when the clients without counts were last forgotten.
+	pruned time.Time
 }
 
 // clientRate is what one client did in the current unit of time.
@@ -31,11 +33,13 @@ func NewRates() *Rates { return &Rates{clients: map[string]*clientRate{}} }
 // clients are counted: then nobody new is limited.
 func (r *Rates) client(key string, unit time.Duration) *clientRate {
 	now := time.Now()
+	// Once in a while, so that a crowd does not make each connection dear.
+	if now.Sub(r.pruned) >= max(unit, time.Second) {
+		r.prune(now, unit)
+		r.pruned = now
+	}
 	c := r.clients[key]
 	if c == nil {
-		if len(r.clients) >= maxClients {
-			r.prune(now, unit)
-		}
 		if len(r.clients) >= maxClients {
 			return nil
 		}
@@ -72,16 +76,13 @@ func (r *Rates) connect(key string, unit time.Duration) (active, rate int) {
 	return c.active, c.events["connection"]
 }
 
-// disconnect ends what connect began.
+// disconnect ends what connect began. What the client did is remembered until
+// its unit of time is over.
 func (r *Rates) disconnect(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.clients[key]
-	if c == nil {
-		return
-	}
-	if c.active--; c.active <= 0 && len(c.events) <= 1 {
-		delete(r.clients, key)
+	if c := r.clients[key]; c != nil && c.active > 0 {
+		c.active--
 	}
 }
 

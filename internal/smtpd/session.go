@@ -176,6 +176,18 @@ func (s *session) startRequest() {
 	}
 }
 
+// credit adds to the time of a request what n bytes of content may take; what is
+// left never exceeds smtpd_timeout.
+func (s *session) credit(n int) {
+	if !s.set.RequestDeadline || s.set.MinDataRate <= 0 {
+		return
+	}
+	s.deadline = s.deadline.Add(time.Duration(n) * time.Second / time.Duration(s.set.MinDataRate))
+	if most := time.Now().Add(s.set.Timeout); s.deadline.After(most) {
+		s.deadline = most
+	}
+}
+
 // beforeRead is called before a read that may wait: replies go out, the time
 // limit is set.
 func (s *session) beforeRead() error {

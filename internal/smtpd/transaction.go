@@ -25,13 +25,14 @@ type transaction struct {
 	first                     mail.Address
 	// applied is how much of the actions cleanup has had.
 	applied access.Actions
-	// bdat is set after the first BDAT, bytes is the content so far.
-	bdat  bool
+	// bdat is set after the first BDAT, bdatFailed after one that was refused;
+	// bytes is the content so far.
+	bdat, bdatFailed bool
+
 	chunk wire.ChunkReader
 	bytes int64
 	// raw is the sum of the chunks as they were announced.
-	raw  int64
-	fail mail.Status
+	raw int64
 }
 
 // abort drops the transaction.

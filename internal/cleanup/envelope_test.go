@@ -34,7 +34,10 @@ func TestExpandedReports(t *testing.T) {
 			s := serviceFor(t, baseConfig+"virtual_alias_maps = inline:{{list@v.test=a@x.test, b@x.test}, {one@v.test=a@x.test}, {self@v.test=self@v.test}}\n", p, nil)
 			var reported []mail.Recipient
 			if tt.hook {
-				s.deps.Expanded = func(_ context.Context, env *mail.Envelope, rcpts []mail.Recipient) {
+				s.deps.Expanded = func(_ context.Context, env *mail.Envelope, header mail.Content, rcpts []mail.Recipient) {
+					if got := string(header.Bytes()); got != "Subject: x\r\n" {
+						t.Errorf("header %q", got)
+					}
 					if p.env == nil {
 						t.Error("reported before the commit")
 					}
@@ -47,7 +50,7 @@ func TestExpandedReports(t *testing.T) {
 			}
 			m.SetSender("s@src.test", SenderParams{})
 			m.AddRecipient(mail.Recipient{Address: tt.addr, Notify: tt.ask})
-			_, _ = m.Write([]byte("\r\n"))
+			_, _ = m.Write([]byte("Subject: x\r\n\r\n"))
 			if st := m.Finish(context.Background()); st.Code != 250 {
 				t.Fatal(st)
 			}

@@ -27,7 +27,12 @@ type header struct {
 	// began is when the message began; it is in what we add.
 	began time.Time
 	out   []byte
+	// copy is the beginning of the header, kept when it will be reported.
+	copy []byte
 }
+
+// maxCopy bounds header.copy.
+const maxCopy = 128 << 10
 
 // kind is a set of fields that we know.
 type kind uint32
@@ -344,6 +349,9 @@ func (m *Message) putField(text []byte) {
 		}
 	}
 	m.head.out = out
+	if len(m.expanded) > 0 && m.mime.state == inPrimary && len(m.head.copy)+len(out) <= maxCopy {
+		m.head.copy = append(m.head.copy, out...)
+	}
 	m.put(out)
 }
 

@@ -263,7 +263,7 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 		m.storageFault(err)
 		m.w.Abort()
 	} else if len(m.expanded) > 0 {
-		m.s.deps.Expanded(ctx, &m.env, m.expanded)
+		m.s.deps.Expanded(ctx, &m.env, memory(m.head.copy), m.expanded)
 	}
 	return m.answer()
 }

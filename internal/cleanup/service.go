@@ -56,9 +56,9 @@ type Deps struct {
 	Log *event.Logger
 	// Expanded reports to the sender that these recipients, who asked for a
 	// report of success, were replaced by what virtual_alias_maps say (RFC 3461
-	// 5.2.7). It is called after the commit. Without it, the members inherit the
-	// wish for a report.
-	Expanded func(ctx context.Context, env *mail.Envelope, rcpts []mail.Recipient)
+	// 5.2.7). It is called after the commit; header is the header of the message,
+	// or nothing. Without it, the members inherit the wish for a report.
+	Expanded func(ctx context.Context, env *mail.Envelope, header mail.Content, rcpts []mail.Recipient)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

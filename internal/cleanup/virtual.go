@@ -1,6 +1,8 @@
 package cleanup
 
 import (
+	"bytes"
+	"io"
 	"strings"
 
 	"postroad/internal/mail"
@@ -95,3 +97,15 @@ func (m *Message) unreasonable(what string, culprit, addr mail.Address) []mail.A
 	m.fail(faultDefer, "4.6.0 Alias expansion error")
 	return []mail.Address{addr}
 }
+
+// memory is a content in memory.
+type memory []byte
+
+// Size implements mail.Content.
+func (m memory) Size() int64 { return int64(len(m)) }
+
+// Bytes implements mail.Content.
+func (m memory) Bytes() []byte { return m }
+
+// Open implements mail.Content.
+func (m memory) Open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m)), nil }

@@ -27,7 +27,7 @@ type header struct {
 	// began is when the message began; it is in what we add.
 	began time.Time
 	out   []byte
-	// copy is the beginning of the header, kept when it will be reported.
+	// copy is the beginning of the header, kept when it may be reported.
 	copy []byte
 }
 
@@ -202,7 +202,7 @@ func (m *Message) primary(text []byte) {
 		value := strings.TrimLeft(string(text[colon+1:]), " \t\n")
 		m.noteID(value, row.kind == hdrResentMessageID)
 	case hdrReceived:
-		if h.hops++; h.hops >= m.s.set.Hopcount && m.faults&faultHops == 0 {
+		if h.hops++; h.hops >= m.s.set.Hopcount {
 			m.fail(faultHops, "")
 			m.warnf("message rejected: hopcount exceeded")
 		}
@@ -349,7 +349,7 @@ func (m *Message) putField(text []byte) {
 		}
 	}
 	m.head.out = out
-	if len(m.expanded) > 0 && m.mime.state == inPrimary && len(m.head.copy)+len(out) <= maxCopy {
+	if m.mime.state == inPrimary && (len(m.expanded) > 0 || m.opt.Origin == mail.OriginLocal) && len(m.head.copy)+len(out) <= maxCopy {
 		m.head.copy = append(m.head.copy, out...)
 	}
 	m.put(out)

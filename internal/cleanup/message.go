@@ -188,12 +188,12 @@ func (m *Message) Header(line string) {
 // Write takes content with CRLF line ends. It never fails: what goes wrong is
 // the answer of Finish.
 func (m *Message) Write(p []byte) (int, error) {
+	if !m.deaf() {
+		m.text.write(p)
+	}
 	m.text.size += int64(len(p))
 	if limit := m.s.set.MessageSize; limit > 0 && m.text.size > limit && m.faults&faultSize == 0 {
 		m.fail(faultSize, "")
-	}
-	if !m.deaf() {
-		m.text.write(p)
 	}
 	return len(p), nil
 }
@@ -248,7 +248,7 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 		m.fail(faultRecipients, "")
 	}
 	if m.faults != 0 {
-		m.w.Abort()
+		m.drop()
 		return m.answer()
 	}
 	if m.discard {
@@ -261,11 +261,20 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 	m.env.MessageID = m.head.messageID
 	if err := m.w.Commit(ctx, &m.env); err != nil {
 		m.storageFault(err)
-		m.w.Abort()
+		m.drop()
 	} else if len(m.expanded) > 0 {
 		m.s.deps.Expanded(ctx, &m.env, memory(m.head.copy), m.expanded)
 	}
 	return m.answer()
+}
+
+// drop drops a message that is refused. One that goes back to a local sender ends
+// later.
+func (m *Message) drop() {
+	m.w.Abort()
+	if m.opt.Origin != mail.OriginLocal || m.answer().Temporary() {
+		m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
+	}
 }
 
 // addCopies adds the recipients that checks and always_bcc ask for.

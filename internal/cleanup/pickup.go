@@ -1,6 +1,8 @@
 package cleanup
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -220,7 +222,6 @@ type submission struct {
 	d        *maildrop.Drop
 	svc      *Service
 	msg      *Message
-	received string
 }
 
 // run sends it through cleanup. An error is one of the file or of the queue.
@@ -245,9 +246,9 @@ func (s *submission) run(ctx context.Context) (mail.Status, error) {
 	s.p.log.Emit(event.Pickup{ID: s.msg.ID(), UID: s.d.UID, From: env.Sender, OrigID: env.OrigID})
 	s.msg.SetSender(env.Sender, SenderParams{EnvID: env.EnvID, Ret: env.Ret, Body8Bit: env.Encoding == "8bit"})
 	s.addRecipients(env.Recipients)
-	s.received = "Received: by " + set.Myhostname + " (" + set.MailName + ", from userid " + strconv.Itoa(s.d.UID) + ")\n\tid " +
+	received := "Received: by " + set.Myhostname + " (" + set.MailName + ", from userid " + strconv.Itoa(s.d.UID) + ")\n\tid " +
 		string(s.msg.ID()) + "; " + Date(s.msg.head.began)
-	s.msg.Header(s.received)
+	s.msg.Header(received)
 	if err := s.d.Content(s.msg); err != nil {
 		return mail.Status{}, err
 	}
@@ -281,20 +282,22 @@ func (s *submission) refuse(ctx context.Context, status mail.Status) bool {
 			Times: event.Times{Arrived: env.Arrived, Done: s.svc.deps.Now()},
 		})
 	}
-	content := &dropContent{dir: s.p.dir, name: s.d.Name, size: env.Size, head: s.received}
+	content := &dropContent{dir: s.p.dir, name: s.d.Name, size: env.Size, head: s.msg.head.copy}
 	// The lock goes with the file, and the report opens it again.
 	if err := s.p.Refuse(ctx, &Refusal{Envelope: env, Content: content, Status: status}); err != nil {
 		s.svc.deps.Log.Warnf("%s: bounce message failure: %v", env.ID, err)
 		return false
 	}
+	s.svc.deps.Log.Emit(event.Removed{ID: env.ID, Note: "discarded"})
 	return true
 }
 
-// dropContent is the content of a file in the maildrop, with the Received header
-// that it was given.
+// dropContent is the content of a file in the maildrop, with the header that
+// cleanup made of it.
 type dropContent struct {
-	dir, name, head string
-	size            int64
+	dir, name string
+	head      []byte
+	size      int64
 }
 
 // Size implements mail.Content.
@@ -313,8 +316,29 @@ func (c *dropContent) Open() (io.ReadCloser, error) {
 	if _, err := d.Envelope(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	head := strings.ReplaceAll(c.head, "\n", "\r\n") + "\r\n"
-	return &dropReader{io.MultiReader(strings.NewReader(head), d.ContentReader()), f}, nil
+	body := bufio.NewReaderSize(d.ContentReader(), 32<<10)
+	between := skipHeader(body)
+	return &dropReader{io.MultiReader(bytes.NewReader(c.head), strings.NewReader(between), body), f}, nil
+}
+
+// skipHeader reads over a header and returns what must stand between a header and
+// what follows.
+func skipHeader(r *bufio.Reader) (between string) {
+	for first := true; ; first = false {
+		line, _ := r.Peek(2048)
+		switch {
+		case len(line) == 0 || bytes.HasPrefix(line, []byte("\r\n")):
+			return ""
+		case isBlank(line[0]) && !first, nameLen(line) > 0:
+			for {
+				if _, err := r.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
+					break
+				}
+			}
+		default:
+			return "\r\n"
+		}
+	}
 }
 
 // dropReader closes the file with the stream.

@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -231,10 +232,11 @@ func TestPickupRefuses(t *testing.T) {
 		t.Errorf("%+v, %+v", got.Status, got.Envelope)
 	}
 	text := string(got.Content.(textContent))
-	if !strings.HasPrefix(text, "Received: by ") || !strings.HasSuffix(text, "\r\nSubject: bad\r\n\r\nhello\r\nagain\r\n") {
+	if !strings.HasPrefix(text, "Received: by ") || !strings.Contains(text, "\r\nSubject: bad\r\nMessage-Id: <") ||
+		!strings.HasSuffix(text, "\r\nFrom: Joe <joe@example.com>\r\n\r\nhello\r\nagain\r\n") {
 		t.Errorf("content %q", text)
 	}
-	if last := o.log.list[len(o.log.list)-1]; !strings.Contains(last, "Q1: to=<ann@v.test>, relay=none") ||
+	if last := o.log.list[len(o.log.list)-2]; !strings.Contains(last, "Q1: to=<ann@v.test>, relay=none") ||
 		!strings.Contains(last, "dsn=5.7.1, status=bounced (no such thing)") {
 		t.Errorf("log %q", last)
 	}
@@ -315,4 +317,24 @@ func TestPickupRun(t *testing.T) {
 	<-got
 	cancel()
 	<-done
+}
+
+func TestSkipHeader(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"A: b\r\n c\r\nD: e\r\n\r\nbody\r\n": "\r\nbody\r\n",
+		"A: b\r\nbody\r\n":                   "\r\nbody\r\n",
+		"body\r\n":                           "\r\nbody\r\n",
+		" body\r\n":                          "\r\n body\r\n",
+		"A: b\r\n":                           "",
+		"":                                   "",
+		"A: " + strings.Repeat("x", 100_000) + "\r\n\r\nbody\r\n": "\r\nbody\r\n",
+	} {
+		r := bufio.NewReaderSize(strings.NewReader(in), 32<<10)
+		got := skipHeader(r)
+		rest, err := io.ReadAll(r)
+		if err != nil || got+string(rest) != want {
+			t.Errorf("%.40q: %q, %v", in, got+string(rest), err)
+		}
+	}
 }

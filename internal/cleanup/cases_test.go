@@ -3,7 +3,6 @@ package cleanup
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -23,9 +22,6 @@ import (
 	"postroad/internal/testkit"
 	"postroad/internal/wire"
 )
-
-// update writes what the real Postfix answers into the cases; see TestOracle.
-var update = flag.Bool("update", false, "write Postfix's answers into the cases")
 
 // testCase is one file of testdata/cases: settings, an envelope, a text, and what
 // cleanup(8) of Postfix made of them.
@@ -235,7 +231,7 @@ func (c *testCase) describe(m *Message, p *paper, log *lines) string {
 	}
 	b.WriteString("\n")
 	for _, line := range log.list {
-		line = strings.TrimSuffix(line, ": Application error")                   // Postfix of later years says it
+		line = strings.TrimSuffix(line, ": Application error")          // Postfix of later years says it
 		if line = munge(line); !strings.Contains(line, ": removed (") { // Postfix 3.10 is the first to say so
 			b.WriteString("log " + line + "\n")
 		}

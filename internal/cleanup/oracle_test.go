@@ -5,6 +5,7 @@ package cleanup
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -19,6 +20,9 @@ import (
 
 	"postroad/internal/mail"
 )
+
+// update writes what the real Postfix answers into the cases; see TestOracle.
+var update = flag.Bool("update", false, "write Postfix's answers into the cases")
 
 // TestOracle sends all cases to the cleanup(8) of an installed Postfix and
 // compares what it does with the files; -update writes them. It needs root, and

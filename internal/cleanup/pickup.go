@@ -218,10 +218,10 @@ func (p *Pickup) checkAge(d *maildrop.Drop) {
 
 // submission is one file on its way through cleanup.
 type submission struct {
-	p        *Pickup
-	d        *maildrop.Drop
-	svc      *Service
-	msg      *Message
+	p   *Pickup
+	d   *maildrop.Drop
+	svc *Service
+	msg *Message
 }
 
 // run sends it through cleanup. An error is one of the file or of the queue.

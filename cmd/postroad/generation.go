@@ -75,8 +75,10 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	b.note(problems)
 	gen.cleanup, problems = cleanup.New(b.service(g, "cleanup"), cleanup.Deps{
 		Tables: gen.tables, Rewrite: gen.rewrite, Spool: b.spool, Log: voice("cleanup"),
+		Expanded: gen.reportExpanded,
 	})
 	b.note(problems)
+	b.note(gen.cleanup.SetPickup(b.service(g, "pickup")))
 	var reports bounce.Settings
 	b.note(b.service(g, "bounce").Decode(&reports))
 	reports.MyOrigin = gen.rewrite.Myorigin()

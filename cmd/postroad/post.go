@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"postroad/internal/agent"
 	"postroad/internal/bounce"
@@ -140,3 +141,30 @@ func (r report) Commit(ctx context.Context) error {
 
 // Abort implements bounce.Message.
 func (r report) Abort() { r.msg.Abort() }
+
+// refuse returns a local submission that cleanup does not take to its sender.
+func (g *generation) refuse(ctx context.Context, r *cleanup.Refusal) error {
+	report := &bounce.Report{Envelope: r.Envelope, Content: r.Content}
+	for _, rcpt := range r.Envelope.Recipients {
+		report.Recipients = append(report.Recipients, bounce.Failed{
+			Recipient: rcpt, When: time.Now(),
+			Result: mail.Result{Outcome: mail.Bounced, Enhanced: r.Status.Enhanced, Text: r.Status.Text},
+		})
+	}
+	_, err := g.bounce.Failure(ctx, report)
+	return err
+}
+
+// reportExpanded tells the sender that virtual aliases stand for recipients about
+// whom a report of success was asked for. The message is in the queue already, so
+// a failure can only be logged, which bounce does.
+func (g *generation) reportExpanded(ctx context.Context, env *mail.Envelope, header mail.Content, rcpts []mail.Recipient) {
+	report := &bounce.Report{Envelope: env, Content: header}
+	for _, rcpt := range rcpts {
+		report.Recipients = append(report.Recipients, bounce.Failed{
+			Recipient: rcpt, When: time.Now(),
+			Result: mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "alias expanded", Expanded: true},
+		})
+	}
+	_, _ = g.bounce.Success(ctx, report)
+}

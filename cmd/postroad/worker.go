@@ -129,6 +129,7 @@ func (s *server) runQueue(gen *generation) {
 func (s *server) runPickup(gen *generation) {
 	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
 		func() *cleanup.Service { return s.gen.Load().cleanup })
+	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
 	// goroutine: pickup; ends with s.ctx.
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }

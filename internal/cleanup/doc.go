@@ -19,9 +19,12 @@
 //     written (only cleanup_replace_stray_cr_lf = no lets a CR through): nothing
 //     downstream can see a line that we did not.
 //  5. Body bytes are not changed otherwise, unless a body check says so. Header
-//     bytes stay, but for addresses that are rewritten and names that are followed
-//     by blanks before the colon.
+//     bytes stay, but for blanks between a name and its colon, and for a list of
+//     addresses of which one is rewritten: it is laid out again.
 //  6. Every answer is one of the rows in status.go, the first that applies.
+//
+// The files in testdata/cases say what a running cleanup(8) of Postfix does; the
+// test with the build tag oracle asks it again.
 //
 // Mail filters (milters) will look at a message in Finish, after the content is
 // complete and before the recipients are settled.

@@ -2,7 +2,6 @@ package cleanup
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"time"
 
@@ -11,212 +10,283 @@ import (
 	"postroad/internal/rewrite"
 )
 
-// header is the primary header while it passes.
+// header is what is known about the header of a message.
 type header struct {
-	began time.Time
-	// field is the header field that is not complete yet, its lines separated by
-	// LF.
-	field     []byte
+	// field is the header line being collected; its physical lines are
+	// separated by LF and its name is followed by a colon without blanks.
+	field []byte
+	// seen are the fields that were there, resent tells of a Resent- field.
+	seen   kind
+	resent bool
+	// multipart tells that the message is made of parts, which may be labelled
+	// 8bit where the message is not.
+	multipart bool
 	hops      int
+	// messageID is the value of the Message-ID.
 	messageID string
-	// have tells which of the fields that may be missing are there.
-	hasID, hasDate, hasFrom, hasTo bool
-	resent                         bool
-	ended                          bool
+	// began is when the message began; it is in what we add.
+	began time.Time
+	out   []byte
+	// copy is the beginning of the header, kept when it may be reported.
+	copy []byte
 }
 
-// addressFields are the fields whose addresses are rewritten, and the class of
-// those addresses.
-var addressFields = map[string]class{
-	"from": headerSender, "sender": headerSender, "reply-to": headerSender, "errors-to": headerSender,
-	"return-receipt-to": headerSender, "disposition-notification-to": headerSender,
-	"resent-from": headerSender, "resent-sender": headerSender, "resent-reply-to": headerSender,
-	"to": headerRecipient, "cc": headerRecipient, "bcc": headerRecipient, "apparently-to": headerRecipient,
-	"resent-to": headerRecipient, "resent-cc": headerRecipient, "resent-bcc": headerRecipient,
-	"mail-followup-to": headerRecipient,
+// maxCopy bounds header.copy.
+const maxCopy = 128 << 10
+
+// kind is a set of fields that we know.
+type kind uint32
+
+const (
+	hdrBcc kind = 1 << iota
+	hdrCc
+	hdrDate
+	hdrEncoding
+	hdrFrom
+	hdrMessageID
+	hdrReceived
+	hdrResentCc
+	hdrResentDate
+	hdrResentFrom
+	hdrResentMessageID
+	hdrResentTo
+	hdrTo
+	hdrType
+	hdrOther
+)
+
+// fieldRow is a header field that gets special treatment.
+type fieldRow struct {
+	kind kind
+	// addresses is headerSender or headerRecipient when the value is an
+	// address list.
+	addresses class
+	resent    bool
 }
 
-// nameLen is the length of a field name at the front of a line that is a header
-// field (RFC 5322 2.2), or 0. White space before the colon is tolerated.
+// fieldRows are the fields by lower case name.
+var fieldRows = map[string]fieldRow{
+	"apparently-to":               {hdrOther, headerRecipient, false},
+	"bcc":                         {hdrBcc, headerRecipient, false},
+	"cc":                          {hdrCc, headerRecipient, false},
+	"content-transfer-encoding":   {hdrEncoding, 0, false},
+	"content-type":                {hdrType, 0, false},
+	"date":                        {hdrDate, 0, false},
+	"disposition-notification-to": {hdrOther, headerSender, false},
+	"errors-to":                   {hdrOther, headerSender, false},
+	"from":                        {hdrFrom, headerSender, false},
+	"mail-followup-to":            {hdrOther, headerSender, false},
+	"message-id":                  {hdrMessageID, 0, false},
+	"received":                    {hdrReceived, 0, false},
+	"reply-to":                    {hdrOther, headerSender, false},
+	"resent-bcc":                  {hdrOther, headerRecipient, true},
+	"resent-cc":                   {hdrResentCc, headerRecipient, true},
+	"resent-date":                 {hdrResentDate, 0, true},
+	"resent-from":                 {hdrResentFrom, headerSender, true},
+	"resent-message-id":           {hdrResentMessageID, 0, true},
+	"resent-reply-to":             {hdrOther, headerRecipient, true},
+	"resent-sender":               {hdrOther, headerSender, true},
+	"resent-to":                   {hdrResentTo, headerRecipient, true},
+	"return-path":                 {hdrOther, headerSender, false},
+	"return-receipt-to":           {hdrOther, headerSender, false},
+	"sender":                      {hdrOther, headerSender, false},
+	"to":                          {hdrTo, headerRecipient, false},
+}
+
+// nameLen is the length of the field name at the front of a line, or 0 when the
+// line is no header line. Blanks may stand before the colon (RFC 5322 4.5).
 func nameLen(line []byte) int {
 	n := 0
 	for n < len(line) && line[n] > ' ' && line[n] < 0x7f && line[n] != ':' {
 		n++
 	}
-	if n == 0 {
+	if n == 0 || n == len(line) {
 		return 0
 	}
-	rest := bytes.TrimLeft(line[n:], " \t")
-	if len(rest) == 0 || rest[0] != ':' {
+	i := n
+	for i < len(line) && isBlank(line[i]) {
+		i++
+	}
+	if i == len(line) || line[i] != ':' {
 		return 0
 	}
 	return n
 }
 
-// headerLine takes one line of the primary header.
+// isField tells whether a line begins a header field. Its name must end within
+// the first line_length_limit bytes, so that we know after a bounded look.
+func (m *Message) isField(line []byte) bool {
+	return nameLen(line[:min(len(line), m.s.set.LineLength)]) > 0
+}
+
+// headerLine takes one line where header lines are expected.
 func (m *Message) headerLine(line []byte) {
-	switch {
-	case len(line) == 0:
-		m.endHeader()
-		m.mime.state = inBody
-		m.put([]byte("\r\n"))
-		if !m.mime.needed(m) {
-			m.text.copying = true
-		}
-	case isBlank(line[0]) && len(m.head.field) > 0:
-		if len(m.head.field)+len(line) < m.s.set.HeaderSize {
-			m.head.field = append(append(m.head.field, '\n'), line...)
-		}
-	case nameLen(line) > 0:
-		m.flushField()
-		m.head.field = append(m.head.field[:0], line[:min(len(line), m.s.set.HeaderSize)]...)
-	default:
-		// The body begins without an empty line: it gets one.
-		m.endHeader()
-		m.mime.state = inBody
-		m.put([]byte("\r\n"))
-		m.text.bodyPiece(line, true)
+	h := &m.head
+	if len(h.field) > 0 && len(line) > 0 && isBlank(line[0]) {
+		m.grow('\n', line)
+		return
+	}
+	m.field()
+	if m.isField(line) {
+		n := nameLen(line)
+		rest := line[n:]
+		rest = rest[bytes.IndexByte(rest, ':'):]
+		h.field = append(h.field, line[:n]...)
+		m.grow(0, rest)
+		return
+	}
+	m.endHeader()
+	m.mime.afterHeader(m, line)
+}
+
+// grow appends text to the field, cutting it at header_size_limit.
+func (m *Message) grow(separator byte, text []byte) {
+	h, limit := &m.head, m.s.set.HeaderSize
+	if separator != 0 && len(h.field) < limit {
+		h.field = append(h.field, separator)
+	}
+	if room := limit - len(h.field); room > 0 {
+		h.field = append(h.field, text[:min(len(text), room)]...)
 	}
 }
 
-// flushField handles a complete header field.
-func (m *Message) flushField() {
-	if len(m.head.field) == 0 {
+// field handles the header line that has been collected.
+func (m *Message) field() {
+	h := &m.head
+	if len(h.field) == 0 {
 		return
 	}
-	text := string(m.head.field)
-	m.head.field = m.head.field[:0]
+	text := h.field
+	defer func() { h.field = h.field[:0] }()
+	m.mime.header(m, text)
 	if m.filtered {
-		keep, replaced := m.checkHeader(text)
-		if !keep {
+		var keep bool
+		if text, keep = m.checkHeader(text); !keep {
 			return
 		}
-		text = replaced
 	}
-	m.emitField(text)
-}
-
-// emitField notes, rewrites and writes a header field.
-func (m *Message) emitField(text string) {
-	n := nameLen([]byte(text))
-	name := strings.ToLower(text[:n])
-	if m.s.drop[name] {
+	m.utf8(text)
+	if m.mime.state != inPrimary {
+		m.putField(text)
 		return
 	}
-	value := text[strings.IndexByte(text, ':')+1:]
-	m.noteField(name, value)
-	if c, ok := addressFields[name]; ok && m.rewriting {
-		fresh, err := rewrite.RewriteHeader(value, func(a mail.Address) (mail.Address, error) {
-			return m.headerAddress(a, c), nil
-		})
-		if err == nil {
-			text = text[:strings.IndexByte(text, ':')+1] + fresh
-		}
-	}
-	m.putField(text)
+	m.primary(text)
 }
 
-// putField writes a field whose lines are separated by LF.
-func (m *Message) putField(text string) {
-	m.put([]byte(strings.ReplaceAll(text, "\n", "\r\n") + "\r\n"))
-}
-
-// noteField remembers what matters later.
-func (m *Message) noteField(name, value string) {
+// primary handles a line of the message's own header.
+func (m *Message) primary(text []byte) {
 	h := &m.head
-	switch name {
-	case "received":
-		if h.hops++; h.hops == m.s.set.Hopcount {
-			m.s.deps.Log.Warnf("%s: message rejected: hopcount exceeded", m.ID())
-			m.fail(faultHops, "")
-		}
-	case "message-id":
-		h.hasID = true
-		h.messageID = strings.TrimSpace(strings.ReplaceAll(value, "\n", ""))
-		m.emit(event.MessageID{ID: m.ID(), Text: h.messageID})
-	case "resent-message-id":
-		m.emit(event.MessageID{ID: m.ID(), Text: strings.TrimSpace(value), Resent: true})
-	case "date":
-		h.hasDate = true
-	case "from":
-		h.hasFrom = true
-	case "to", "cc", "bcc":
-		h.hasTo = true
-	}
-	h.resent = h.resent || strings.HasPrefix(name, "resent-")
-}
-
-// endHeader ends the primary header: what is missing is added for local mail.
-func (m *Message) endHeader() {
-	m.flushField()
-	if m.head.ended {
+	colon := bytes.IndexByte(text, ':')
+	if colon < 0 {
+		m.putField(text)
 		return
 	}
-	m.head.ended = true
-	if m.context == rewrite.Local || m.s.set.AlwaysAdd {
+	var fold [32]byte
+	name := lower(fold[:0], text[:colon])
+	row, known := fieldRows[string(name)]
+	if !known {
+		if !m.s.drop[string(name)] {
+			m.putField(text)
+		}
+		return
+	}
+	h.seen |= row.kind
+	h.resent = h.resent || row.resent
+	switch row.kind {
+	case hdrEncoding:
+		value := strings.TrimSpace(string(text[colon+1:]))
+		m.env.EightBit = m.env.EightBit || m.s.set.Detect8Bit && strings.EqualFold(value, "8bit")
+	case hdrType:
+		h.multipart = bytes.HasPrefix(bytes.TrimLeft(lower(nil, text[colon+1:]), " \t\n"), []byte("multipart/"))
+	case hdrMessageID, hdrResentMessageID:
+		value := strings.TrimLeft(string(text[colon+1:]), " \t\n")
+		m.noteID(value, row.kind == hdrResentMessageID)
+	case hdrReceived:
+		if h.hops++; h.hops >= m.s.set.Hopcount {
+			m.fail(faultHops, "")
+			m.warnf("message rejected: hopcount exceeded")
+		}
+	}
+	if row.addresses != 0 && m.rewriting {
+		text = m.rewriteField(text, colon+1, row.addresses)
+	}
+	if !m.s.drop[string(name)] {
+		m.putField(text)
+	}
+}
+
+// noteID logs and keeps a message id.
+func (m *Message) noteID(value string, resent bool) {
+	m.emit(event.MessageID{ID: m.ID(), Text: value, Resent: resent})
+	if !resent {
+		m.head.messageID = value
+	}
+}
+
+// rewriteField puts the addresses of a field into their canonical form.
+func (m *Message) rewriteField(text []byte, start int, where class) []byte {
+	value, err := rewrite.RewriteHeader(string(text[start:]), func(addr mail.Address) (mail.Address, error) {
+		return m.canonicalHeader(addr, where), nil
+	})
+	if err != nil || value == string(text[start:]) {
+		return text
+	}
+	return []byte(string(text[:start]) + " " + refold(value, start+1))
+}
+
+// lower appends s in lower case.
+func lower(dst, s []byte) []byte {
+	for _, c := range s {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// putField writes a header line. A physical line after the first that does not
+// begin with a blank gets a tab, so that it stays part of the field.
+func (m *Message) putField(text []byte) {
+	out := m.head.out[:0]
+	for first := true; ; first = false {
+		line := text
+		end := bytes.IndexByte(text, '\n')
+		if end >= 0 {
+			line, text = text[:end], text[end+1:]
+		}
+		if !first && (len(line) == 0 || !isBlank(line[0])) {
+			out = append(out, '\t')
+		}
+		out = append(append(out, line...), '\r', '\n')
+		if end < 0 {
+			break
+		}
+	}
+	m.head.out = out
+	if m.mime.state == inPrimary && (len(m.expanded) > 0 || m.opt.Origin == mail.OriginLocal) && len(m.head.copy)+len(out) <= maxCopy {
+		m.head.copy = append(m.head.copy, out...)
+	}
+	m.put(out)
+}
+
+// putLine writes one header line of our own.
+func (m *Message) putLine(text string) { m.putField([]byte(text)) }
+
+// endHeader handles the last field and, at the end of the message's own header,
+// adds what is missing.
+func (m *Message) endHeader() {
+	m.field()
+	if m.deaf() {
+		return
+	}
+	if m.mime.state == inPrimary && !m.head.seen.has(hdrDone) {
+		m.head.seen |= hdrDone
 		m.addMissing()
 	}
-	if !m.head.hasID && m.head.messageID == "" {
-		m.emit(event.MessageID{ID: m.ID()})
-	}
 }
 
-// addMissing adds Message-ID, Date, From and To.
-func (m *Message) addMissing() {
-	h := &m.head
-	prefix := ""
-	if h.resent {
-		prefix = "Resent-"
-	}
-	if !h.hasID {
-		h.messageID = fmt.Sprintf("<%s.%s@%s>", h.began.UTC().Format("20060102150405"), m.ID(), m.s.set.Myhostname)
-		m.putField(prefix + "Message-Id: " + h.messageID)
-		m.emit(event.MessageID{ID: m.ID(), Text: h.messageID, Resent: h.resent})
-	}
-	if !h.hasDate {
-		m.putField(prefix + "Date: " + h.began.Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)"))
-	}
-	if !h.hasFrom {
-		m.putField(prefix + "From: " + m.fromValue())
-	}
-	if !h.hasTo && m.s.set.Undisclosed != "" {
-		m.putField(m.s.set.Undisclosed)
-	}
-}
+// hdrDone marks that missing fields have been added.
+const hdrDone kind = 1 << 31
 
-// fromValue is the From header of a message that has none.
-func (m *Message) fromValue() string {
-	addr, name := m.env.Sender.External(), m.opt.FullName
-	if addr == "" {
-		addr, name = "MAILER-DAEMON", ""
-	}
-	if name == "" {
-		return addr
-	}
-	if strings.EqualFold(m.s.set.HeaderFrom, "obsolete") {
-		return addr + " (" + name + ")"
-	}
-	if strings.ContainsAny(name, `()<>[]:;@\,."`) {
-		name = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
-	}
-	return name + " <" + addr + ">"
-}
-
-// bodyLine writes a body line, or a piece of a long one.
-func (m *Message) bodyLine(p []byte, first, last bool) {
-	if m.filtered && first && len(p) > 0 && m.mime.needed(m) {
-		m.bodySeen += int64(len(p)) + 2
-		keep, replaced := m.checkBody(string(p))
-		if !keep {
-			return
-		}
-		p = []byte(replaced)
-	}
-	m.put(p)
-	if last {
-		m.put([]byte("\r\n"))
-	}
-}
-
-// rejectText refuses the content with a reason.
-func (m *Message) rejectText(reason string) { m.fail(faultContent, reason) }
+func (k kind) has(any kind) bool { return k&any != 0 }

@@ -80,12 +80,14 @@ type Message struct {
 	hasRcpt   bool
 	seen      seenFilter
 	copies    []mail.Address
+	// expanded are the recipients whose expansion is to be reported.
+	expanded []mail.Recipient
+	// autoUTF8 finds out by itself whether SMTPUTF8 is needed.
+	autoUTF8 bool
 
-	// bodySeen is how much of the body the checks have seen.
-	bodySeen int64
-	head     header
-	text     scanner
-	mime     walker
+	head header
+	text scanner
+	mime walker
 }
 
 // Begin starts a message. The error is one of the queue.
@@ -102,10 +104,12 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
 		context:   opt.Context,
 		rewriting: opt.Context == rewrite.Local || s.set.RemoteDomain != "",
+		autoUTF8:  opt.Origin == mail.OriginLocal && s.autoUTF8,
 	}
 	m.head.began = s.deps.Now()
 	m.seen.limit = s.set.DupLimit
 	m.text.init(m)
+	m.mime.init(s, m.filtered)
 	m.env = mail.Envelope{
 		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
 		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP,
@@ -132,8 +136,14 @@ func (m *Message) fail(f fault, reason string) {
 }
 
 // deaf tells that nothing more needs to be done about the content. A local
-// message is looked at to its end, since its header is logged and returned.
-func (m *Message) deaf() bool { return m.faults != 0 && m.opt.Origin != mail.OriginLocal }
+// message that goes back to its sender is looked at to its end.
+func (m *Message) deaf() bool {
+	faults := m.faults
+	if m.opt.Origin == mail.OriginLocal {
+		faults &= faultDefer | faultBad | faultWrite | faultFull
+	}
+	return faults != 0 || m.discard
+}
 
 // emit writes a log line as cleanup(8).
 func (m *Message) emit(e event.Event) { m.s.deps.Log.Emit(e) }
@@ -178,12 +188,12 @@ func (m *Message) Header(line string) {
 // Write takes content with CRLF line ends. It never fails: what goes wrong is
 // the answer of Finish.
 func (m *Message) Write(p []byte) (int, error) {
+	if !m.deaf() {
+		m.text.write(p)
+	}
 	m.text.size += int64(len(p))
 	if limit := m.s.set.MessageSize; limit > 0 && m.text.size > limit && m.faults&faultSize == 0 {
 		m.fail(faultSize, "")
-	}
-	if !m.deaf() {
-		m.text.write(p)
 	}
 	return len(p), nil
 }
@@ -230,12 +240,15 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 	if !m.deaf() {
 		m.text.finish()
 	}
+	if m.mime.broken != "" && m.faults == 0 {
+		m.rejectText(m.mime.broken)
+	}
 	m.addCopies()
-	if len(m.env.Recipients) == 0 && m.faults == 0 {
+	if len(m.env.Recipients) == 0 && m.faults == 0 && !m.discard {
 		m.fail(faultRecipients, "")
 	}
 	if m.faults != 0 {
-		m.w.Abort()
+		m.drop()
 		return m.answer()
 	}
 	if m.discard {
@@ -243,14 +256,25 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 		m.emit(event.Removed{ID: m.ID(), Note: "discarded"})
 		return m.answer()
 	}
-	m.env.EightBit = m.env.EightBit || m.text.eightBit
+	m.env.EightBit = m.env.EightBit || m.s.set.Detect8Bit && m.head.multipart && m.text.eightBit
 	m.env.Hops = m.head.hops
 	m.env.MessageID = m.head.messageID
 	if err := m.w.Commit(ctx, &m.env); err != nil {
 		m.storageFault(err)
-		m.w.Abort()
+		m.drop()
+	} else if len(m.expanded) > 0 {
+		m.s.deps.Expanded(ctx, &m.env, memory(m.head.copy), m.expanded)
 	}
 	return m.answer()
+}
+
+// drop drops a message that is refused. One that goes back to a local sender ends
+// later.
+func (m *Message) drop() {
+	m.w.Abort()
+	if m.opt.Origin != mail.OriginLocal || m.answer().Temporary() {
+		m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
+	}
 }
 
 // addCopies adds the recipients that checks and always_bcc ask for.

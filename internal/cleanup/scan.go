@@ -32,7 +32,7 @@ func (s *scanner) init(m *Message) { s.m = m }
 // header takes one line of our own header.
 func (s *scanner) header(line []byte) {
 	if !s.m.deaf() {
-		s.line(line)
+		s.line(s.clean(line))
 	}
 }
 
@@ -41,7 +41,7 @@ func (s *scanner) write(p []byte) {
 	if !s.eightBit {
 		s.eightBit = hasEightBit(p)
 	}
-	for len(p) > 0 && !s.copying {
+	for len(p) > 0 && !s.mayCopy() {
 		end := bytes.IndexByte(p, '\n')
 		if end < 0 {
 			s.hold(p)
@@ -55,6 +55,9 @@ func (s *scanner) write(p []byte) {
 	}
 }
 
+// mayCopy tells that what comes next is to be copied: no line is half done.
+func (s *scanner) mayCopy() bool { return s.copying && len(s.part) == 0 && !s.piece }
+
 // ended takes what stands before a LF.
 func (s *scanner) ended(p []byte) {
 	if len(s.part) == 0 && !s.heldCR && len(p) > 0 && p[len(p)-1] == '\r' {
@@ -63,7 +66,7 @@ func (s *scanner) ended(p []byte) {
 	}
 	s.hold(p)
 	if !s.heldCR { // a bare LF is no line end (invariant 4)
-		s.part = append(s.part, ' ')
+		s.hold([]byte{' '})
 		return
 	}
 	s.heldCR = false
@@ -85,7 +88,7 @@ func (s *scanner) hold(p []byte) {
 	}
 	limit := s.m.s.set.LineLength
 	for len(s.part)+len(p) > s.bound() {
-		room := s.bound() - len(s.part)
+		room := min(len(p), max(0, s.bound()-len(s.part)))
 		s.part = append(s.part, p[:room]...)
 		p = p[room:]
 		s.overflow(limit)
@@ -104,9 +107,10 @@ func (s *scanner) bound() int {
 // overflow makes room when the kept part of a line is full.
 func (s *scanner) overflow(limit int) {
 	m := s.m
-	if m.mime.inHeader() && (len(m.head.field) > 0 && isBlank(s.part[0]) || nameLen(s.part) > 0) {
+	s.part = s.opening(append(s.part[:0], s.clean(s.part)...))
+	if m.mime.inHeader() && (len(m.head.field) > 0 && isBlank(s.part[0]) || m.isField(s.part)) {
 		// A header line: what is over its size limit is dropped for good.
-		s.part = s.part[:m.s.set.HeaderSize+limit]
+		s.part = s.part[:min(len(s.part), m.s.set.HeaderSize+limit)]
 		return
 	}
 	part := s.part
@@ -118,27 +122,32 @@ func (s *scanner) overflow(limit int) {
 	}
 }
 
-// first handles what only the first line of the content can be.
-func (s *scanner) first(line []byte) {
-	if !s.begun {
-		s.begun = true
-		if s.m.opt.Origin == mail.OriginSMTP && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")) {
-			line = append([]byte("X-Mailbox-Line: "), line...)
-			s.begun = false // more of them may follow
-		} else if len(line) > 0 && isBlank(line[0]) && s.m.opt.Origin != mail.OriginInternal {
-			s.line(nil) // it does not continue our own header
-		}
+// first handles a line that may be the first of the content.
+func (s *scanner) first(line []byte) { s.line(s.opening(s.clean(line))) }
+
+// opening handles what only the first line of the content can be; the line may
+// not be complete yet.
+func (s *scanner) opening(line []byte) []byte {
+	if s.begun {
+		return line
 	}
-	s.line(line)
+	s.begun = true
+	switch {
+	case s.m.opt.Origin == mail.OriginSMTP && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")):
+		s.begun = false // more of them may follow
+		return append([]byte("X-Mailbox-Line: "), line...)
+	case len(line) > 0 && isBlank(line[0]) && s.m.opt.Origin != mail.OriginInternal:
+		s.line(nil) // it does not continue our own header
+	}
+	return line
 }
 
-// line handles one line without its end.
+// line handles one clean line without its end.
 func (s *scanner) line(line []byte) {
 	m := s.m
 	if m.deaf() {
 		return
 	}
-	line = s.clean(line)
 	if m.mime.inHeader() && !s.piece {
 		m.headerLine(line)
 		return
@@ -156,7 +165,7 @@ func (s *scanner) bodyPiece(p []byte, last bool) {
 	m := s.m
 	if m.mime.inHeader() {
 		m.endHeader()
-		m.mime.state = inBody
+		m.mime.enterBody(m)
 	}
 	m.bodyLine(p, !s.piece, last)
 	s.piece = !last
@@ -169,7 +178,9 @@ func (s *scanner) bodyPiece(p []byte, last bool) {
 func (s *scanner) clean(line []byte) []byte {
 	set := &s.m.s.set
 	if len(s.m.s.reject) > 0 && bytes.ContainsAny(line, string(s.m.s.reject)) {
-		s.m.rejectText("5.7.1 disallowed character")
+		const reason = "5.7.1 disallowed character"
+		s.m.emit(s.m.checkEvent("reject", "content", string(line), reason))
+		s.m.rejectText(reason)
 	}
 	stray := set.ReplaceStray && bytes.IndexByte(line, '\r') >= 0
 	if !stray && len(s.m.s.strip) == 0 {
@@ -244,7 +255,7 @@ func (s *scanner) repair(p []byte) []byte {
 
 // finish ends the last line and the header.
 func (s *scanner) finish() {
-	if s.copying {
+	if s.mayCopy() {
 		if s.heldCR || s.open {
 			s.m.put([]byte("\r\n"))
 		}

@@ -54,6 +54,11 @@ type Deps struct {
 	Spool   Spool
 	// Log speaks as cleanup(8).
 	Log *event.Logger
+	// Expanded reports to the sender that these recipients, who asked for a
+	// report of success, were replaced by what virtual_alias_maps say (RFC 3461
+	// 5.2.7). It is called after the commit; header is the header of the message,
+	// or nothing. Without it, the members inherit the wish for a report.
+	Expanded func(ctx context.Context, env *mail.Envelope, header mail.Content, rcpts []mail.Recipient)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -74,6 +79,8 @@ type Service struct {
 	strip, reject                                      []byte
 	// wantMIME tells that the structure of the body matters.
 	wantMIME bool
+	// autoUTF8 is smtputf8_autodetect_classes for the sendmail command.
+	autoUTF8 bool
 	search   table.AddressSearch
 }
 
@@ -151,6 +158,7 @@ func (b *builder) build() {
 	for _, name := range set.DropHeaders {
 		s.drop[strings.ToLower(name)] = true
 	}
+	s.autoUTF8 = set.SMTPUTF8 && (slices.Contains(set.Autodetect, "sendmail") || slices.Contains(set.Autodetect, "all"))
 	s.strip = unescape(set.StripCharacters)
 	s.reject = unescape(set.RejectChars)
 	checks := !s.headerChecks.Empty() || !s.mimeChecks.Empty() || !s.nestedChecks.Empty() || !s.bodyChecks.Empty()

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Event is something that happened. Implementations are small structs, one
@@ -102,14 +103,26 @@ func (n Notice) Count(m *Metrics) {
 	}
 }
 
-// AppendPrintable appends s with every control character as "?".
+// AppendPrintable appends s with every control character, and every byte that is
+// no UTF-8, as "?".
 func AppendPrintable(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == 0x7f {
-			dst = append(dst, '?')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(dst, '?')
+			} else {
+				dst = append(dst, s[i:i+n]...)
+			}
+			i += n
 			continue
 		}
-		dst = append(dst, s[i])
+		if c < ' ' || c == 0x7f {
+			c = '?'
+		}
+		dst = append(dst, c)
+		i++
 	}
 	return dst
 }

@@ -3,6 +3,7 @@ package maildrop
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 
@@ -123,41 +124,79 @@ func (d *Decoder) attr(e *Envelope, name, value string) (err error) {
 	return err
 }
 
-// Content copies the content to w, every line ended by CRLF, in pieces of up to
-// about 32 KiB. A line break inside a record becomes a space: records hold one
-// line each, and a smuggled one must not become two.
+// Content copies the content to w, every line ended by CRLF.
 func (d *Decoder) Content(w io.Writer) error {
-	out := make([]byte, 0, 34<<10)
-	inLine := false
+	r := d.ContentReader()
 	for {
-		kind, data, err := d.next()
+		text, err := r.next()
+		if len(text) > 0 {
+			if _, err := w.Write(text); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if kind != recLine && kind != recPiece {
-			if kind != recExtracted {
-				return formatError("type %d in the content", kind)
-			}
-			if inLine {
+	}
+}
+
+// ContentReader reads the content as Content gives it; it stands in for Content.
+func (d *Decoder) ContentReader() *ContentReader { return &ContentReader{d: d} }
+
+// ContentReader is the content of a message as a stream. A line break inside a
+// record becomes a space: records hold one line each, and a smuggled one must not
+// become two.
+type ContentReader struct {
+	d      *Decoder
+	out    []byte
+	rest   []byte
+	inLine bool
+	err    error
+}
+
+// Read implements io.Reader.
+func (r *ContentReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		r.rest, r.err = r.next()
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// next returns up to about 32 KiB of content, valid until the next call, with
+// io.EOF at the end.
+func (r *ContentReader) next() ([]byte, error) {
+	out := r.out[:0]
+	for len(out) < 32<<10 {
+		kind, data, err := r.d.next()
+		switch {
+		case err != nil:
+			return nil, err
+		case kind == recExtracted:
+			if r.inLine {
 				out = append(out, '\r', '\n')
 			}
-			_, err = w.Write(out)
-			return err
+			return out, io.EOF
+		case kind != recLine && kind != recPiece:
+			return nil, formatError("type %d in the content", kind)
 		}
 		if bytes.IndexByte(data, '\n') >= 0 {
 			data = bytes.ReplaceAll(data, []byte{'\n'}, []byte{' '})
 		}
 		out = append(out, data...)
-		if inLine = kind == recPiece; !inLine {
+		if r.inLine = kind == recPiece; !r.inLine {
 			out = append(out, '\r', '\n')
 		}
-		if len(out) >= 32<<10 {
-			if _, err := w.Write(out); err != nil {
-				return err
-			}
-			out = out[:0]
-		}
 	}
+	r.out = out
+	return out, nil
 }
 
 // Extracted reads what follows the content: the recipients that option -t found

@@ -167,3 +167,6 @@ func SetAside(queueDir, name string) error {
 	}
 	return os.Rename(filepath.Join(queueDir, DirName, name), filepath.Join(aside, name))
 }
+
+// Path is the name of a file in the maildrop below queueDir.
+func Path(queueDir, name string) string { return filepath.Join(queueDir, DirName, name) }

@@ -1,0 +1,165 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"postroad/internal/mail"
+	"postroad/internal/rewrite"
+)
+
+// TestExpandedReports shows that an expansion takes over the report of success,
+// as RFC 3461 5.2.7 wants, when there is somebody to send it.
+func TestExpandedReports(t *testing.T) {
+	t.Parallel()
+	const both = mail.NotifySuccess | mail.NotifyFailure
+	for _, tt := range []struct {
+		addr         mail.Address
+		ask, left    mail.Notify
+		hook, report bool
+	}{
+		{"list@v.test", both, mail.NotifyFailure, true, true},
+		{"list@v.test", mail.NotifySuccess, mail.NotifyNever, true, true},
+		{"list@v.test", both, both, false, false},
+		{"one@v.test", mail.NotifySuccess, mail.NotifyNever, true, true},
+		{"self@v.test", mail.NotifySuccess, mail.NotifySuccess, true, false},
+		{"none@v.test", mail.NotifySuccess, mail.NotifySuccess, true, false},
+		{"list@v.test", mail.NotifyFailure, mail.NotifyFailure, true, false},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			t.Parallel()
+			p := &paper{}
+			s := serviceFor(t, baseConfig+"virtual_alias_maps = inline:{{list@v.test=a@x.test, b@x.test}, {one@v.test=a@x.test}, {self@v.test=self@v.test}}\n", p, nil)
+			var reported []mail.Recipient
+			if tt.hook {
+				s.deps.Expanded = func(_ context.Context, env *mail.Envelope, header mail.Content, rcpts []mail.Recipient) {
+					if got := string(header.Bytes()); got != "Subject: x\r\n" {
+						t.Errorf("header %q", got)
+					}
+					if p.env == nil {
+						t.Error("reported before the commit")
+					}
+					reported = rcpts
+				}
+			}
+			m, err := s.Begin(context.Background(), Options{Origin: mail.OriginSMTP, Context: rewrite.Remote})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.SetSender("s@src.test", SenderParams{})
+			m.AddRecipient(mail.Recipient{Address: tt.addr, Notify: tt.ask})
+			_, _ = m.Write([]byte("Subject: x\r\n\r\n"))
+			if st := m.Finish(context.Background()); st.Code != 250 {
+				t.Fatal(st)
+			}
+			for _, r := range p.env.Recipients {
+				if r.Notify != tt.left {
+					t.Errorf("%s: notify %d, want %d", r.Address, r.Notify, tt.left)
+				}
+			}
+			if tt.report != (len(reported) == 1) || tt.report && reported[0].Address != tt.addr {
+				t.Errorf("reported: %+v", reported)
+			}
+		})
+	}
+}
+
+// TestLabels shows when a message is marked as 8-bit and as SMTPUTF8.
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	const multipart = "Content-Type: Multipart/mixed; boundary=b\r\n"
+	for _, tt := range []struct {
+		name, config string
+		opt          Options
+		params       SenderParams
+		rcpt         mail.Address
+		text         string
+		eight, utf8  bool
+	}{
+		{name: "plain", text: "\r\nx\r\n"},
+		{name: "asked for", params: SenderParams{Body8Bit: true, SMTPUTF8: true}, text: "\r\nx\r\n", eight: true, utf8: true},
+		{name: "header says so", text: "Content-Transfer-Encoding:  8BIT \r\n\r\nx\r\n", eight: true},
+		{name: "header is not believed", config: "detect_8bit_encoding_header = no\n", text: "Content-Transfer-Encoding: 8bit\r\n\r\nx\r\n"},
+		{name: "bytes without label", text: "\r\n\xc3\xa9\r\n"},
+		{name: "bytes in a multipart", text: multipart + "\r\n\xc3\xa9\r\n", eight: true},
+		{name: "multipart without bytes", text: multipart + "\r\nx\r\n"},
+		{name: "local header", opt: Options{Origin: mail.OriginLocal}, text: "Subject: \xc3\xa9\r\n\r\nx\r\n", utf8: true},
+		{name: "local address", opt: Options{Origin: mail.OriginLocal}, rcpt: "\xc3\xa9@v.test", text: "\r\nx\r\n", utf8: true},
+		{name: "local body", opt: Options{Origin: mail.OriginLocal}, text: "\r\n\xc3\xa9\r\n"},
+		{name: "remote header", text: "Subject: \xc3\xa9\r\n\r\nx\r\n"},
+		{name: "not wanted", config: "smtputf8_autodetect_classes = verify\n", opt: Options{Origin: mail.OriginLocal}, text: "Subject: \xc3\xa9\r\n\r\nx\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := &paper{}
+			s := serviceFor(t, baseConfig+tt.config, p, nil)
+			m, err := s.Begin(context.Background(), tt.opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.SetSender("s@src.test", tt.params)
+			rcpt := tt.rcpt
+			if rcpt == "" {
+				rcpt = "r@dst.test"
+			}
+			m.AddRecipient(mail.Recipient{Address: rcpt})
+			_, _ = m.Write([]byte(tt.text))
+			if st := m.Finish(context.Background()); st.Code != 250 {
+				t.Fatal(st)
+			}
+			if p.env.EightBit != tt.eight || p.env.SMTPUTF8 != tt.utf8 {
+				t.Errorf("8-bit %v, SMTPUTF8 %v", p.env.EightBit, p.env.SMTPUTF8)
+			}
+		})
+	}
+}
+
+// TestApply shows what access control can do to a message.
+func TestApply(t *testing.T) {
+	t.Parallel()
+	p := &paper{}
+	s := serviceFor(t, baseConfig, p, nil)
+	m, err := s.Begin(context.Background(), Options{Filter: "smtp:[first.test]"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetSender("s@src.test", SenderParams{})
+	m.AddRecipient(mail.Recipient{Address: "r@dst.test"})
+	m.Apply(Actions{Hold: true, Filter: "lmtp:unix:/x", Redirect: "joe", Prepend: []string{"X-A: 1\n\t2", "X-B: 3"}, BCC: []mail.Address{"copy"}})
+	_, _ = m.Write([]byte("Subject: x\r\n\r\n"))
+	if st := m.Finish(context.Background()); st.Code != 250 {
+		t.Fatal(st)
+	}
+	e := p.env
+	if !e.Hold || e.FilterTransport != "lmtp" || e.FilterNexthop != "unix:/x" || e.Redirect != "joe@example.com" ||
+		len(e.Recipients) != 2 || e.Recipients[1].Address != "copy@example.com" || e.Recipients[1].Notify != mail.NotifyNever {
+		t.Errorf("envelope %+v", e)
+	}
+	if !strings.HasPrefix(p.String(), "X-A: 1\r\n\t2\r\nX-B: 3\r\nSubject: x\r\n") {
+		t.Errorf("text %q", p.String())
+	}
+}
+
+// TestDiscard shows that a discarded message is answered like any other, and is
+// not there.
+func TestDiscard(t *testing.T) {
+	t.Parallel()
+	p, log := &paper{}, &lines{}
+	s := serviceFor(t, baseConfig, p, log)
+	m, err := s.Begin(context.Background(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetSender("s@src.test", SenderParams{})
+	m.Apply(Actions{Discard: true})
+	m.AddRecipient(mail.Recipient{Address: "r@dst.test"})
+	_, _ = m.Write([]byte("Subject: x\r\n\r\n"))
+	if st := m.Finish(context.Background()); st.String() != "250 2.0.0 Ok: queued as QID" || p.env != nil {
+		t.Errorf("%v, %+v", st, p.env)
+	}
+	if got := strings.Join(log.list, "|"); got != "QID: removed (discarded)" {
+		t.Errorf("log %q", got)
+	}
+}

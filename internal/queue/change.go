@@ -16,7 +16,7 @@ type Change struct {
 	s   *Store
 	b   *pebble.Batch
 	err error
-	// remove lists large contents to unlink after the commit.
+	// remove lists large contents to unlink once the commit is durable.
 	remove []mail.QueueID
 }
 
@@ -121,12 +121,7 @@ func (c *Change) Commit() error {
 	if err := c.s.commit(c.b, pebble.NoSync); err != nil {
 		return err
 	}
-	for _, id := range c.remove {
-		// A file that stays behind is an orphan and goes at the next open.
-		if err := c.s.opt.FS.Remove(c.s.bodyPath(id)); err != nil {
-			c.s.opt.Warn("remove content of %s: %v", id, err)
-		}
-	}
+	c.s.doom(c.remove)
 	return nil
 }
 

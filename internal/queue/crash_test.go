@@ -47,8 +47,8 @@ func (l *ledger) snapshot() (acked map[mail.QueueID]string, ended map[mail.Queue
 // live drives one message through a random part of its life.
 func (l *ledger) live(s *Store, r *rand.Rand, n int) {
 	text := fmt.Sprintf("Subject: %d\r\n\r\n%s\r\n", n, strings.Repeat("x", r.IntN(200)))
-	if r.IntN(30) == 0 {
-		text += strings.Repeat("large\r\n", 20000)
+	if r.IntN(4) == 0 {
+		text += strings.Repeat("large\r\n", 10000)
 	}
 	w, err := s.Begin()
 	if err != nil {

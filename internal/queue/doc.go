@@ -18,6 +18,8 @@
 //     acknowledged any more until the store was closed and opened again.
 //  6. A key of kind E, B, A, S or J is written at most once in its life, so
 //     that it can be removed with a single delete.
+//  7. The file of a large content is unlinked only after the removal of its
+//     message is on stable storage.
 //
 // STATES.md lists the legal states of a message on disk; the crash test checks
 // that recovery always lands in one of them.

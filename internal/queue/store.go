@@ -77,6 +77,9 @@ type Store struct {
 	// checkOld makes Begin look for an older message with the same short id:
 	// only a store with mail from before the last wrap can have one.
 	checkOld bool
+	// doomed are large contents whose removal is not synced yet.
+	doomedMu sync.Mutex
+	doomed   []mail.QueueID
 	arrived  atomic.Pointer[func(*mail.Envelope, mail.Content)]
 	closing  sync.Once
 }
@@ -305,9 +308,18 @@ func (s *Store) diskFull() {
 	}
 }
 
-// Reclaim restores the reserve after a full disk; it returns whether the store
-// takes mail. The worker calls it every few seconds.
+// Reclaim frees what removed messages still hold, and restores the reserve after
+// a full disk; it returns whether the store takes mail. The worker calls it every
+// few seconds.
 func (s *Store) Reclaim() bool {
+	s.doomedMu.Lock()
+	waiting := len(s.doomed) > 0
+	s.doomedMu.Unlock()
+	if waiting {
+		if err := s.Sync(); err != nil {
+			return false
+		}
+	}
 	if !s.full.Load() {
 		return s.Err() == nil
 	}
@@ -362,11 +374,50 @@ func (s *Store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.Err(); err != nil {
 		return err
 	}
-	if err := b.Commit(o); err != nil {
-		s.poison(err)
-		return s.Err()
+	var doomed []mail.QueueID
+	if o.Sync {
+		doomed = s.takeDoomed()
 	}
-	return s.Err() // pebble reports a failed log write to its logger only
+	err := b.Commit(o)
+	if err != nil {
+		s.poison(err)
+	}
+	err = s.Err() // pebble reports a failed log write to its logger only
+	if err == nil {
+		s.unlink(doomed)
+	}
+	return err
+}
+
+// doom notes contents whose removal is committed and not synced. Their files stay
+// until it is: the unlink of a file may outlive a crash that undoes the removal,
+// and a message without its content would be left (invariant 7).
+func (s *Store) doom(ids []mail.QueueID) {
+	if len(ids) == 0 {
+		return
+	}
+	s.doomedMu.Lock()
+	defer s.doomedMu.Unlock()
+	s.doomed = append(s.doomed, ids...)
+}
+
+// takeDoomed returns what was doomed before the sync that is about to begin.
+func (s *Store) takeDoomed() []mail.QueueID {
+	s.doomedMu.Lock()
+	defer s.doomedMu.Unlock()
+	ids := s.doomed
+	s.doomed = nil
+	return ids
+}
+
+// unlink removes the files of contents that are gone for good.
+func (s *Store) unlink(ids []mail.QueueID) {
+	for _, id := range ids {
+		// A file that stays behind is an orphan and goes at the next open.
+		if err := s.opt.FS.Remove(s.bodyPath(id)); err != nil {
+			s.opt.Warn("remove content of %s: %v", id, err)
+		}
+	}
 }
 
 // Sync makes everything settled so far durable.

@@ -22,6 +22,8 @@ type Writer struct {
 	size int64
 	err  error
 	done bool
+	// closed tells that the file was closed, by syncFile.
+	closed bool
 }
 
 // firstBuffer is what a writer allots at first: most mail fits.
@@ -130,10 +132,12 @@ func (w *Writer) Commit(_ context.Context, env *mail.Envelope) error {
 			return err
 		}
 	}
+	// From here on the file stays, whatever happens: the batch may be written
+	// although the commit failed, and then it needs its content.
+	w.done = true
 	if err := w.commitBatch(env); err != nil {
 		return err
 	}
-	w.done = true
 	if hook := w.s.arrived.Load(); hook != nil && !env.Hold {
 		(*hook)(env, w.content())
 	}
@@ -155,6 +159,7 @@ func (w *Writer) syncFile() error {
 	if err := w.file.Sync(); err != nil {
 		return storageError(err)
 	}
+	w.closed = true
 	if err := w.file.Close(); err != nil {
 		return storageError(err)
 	}
@@ -214,7 +219,9 @@ func (w *Writer) Abort() {
 	if w.file == nil {
 		return
 	}
-	_ = w.file.Close()
+	if !w.closed {
+		_ = w.file.Close()
+	}
 	if err := w.s.opt.FS.Remove(w.s.bodyPath(w.id)); err != nil {
 		w.s.opt.Warn("remove content of %s: %v", w.id, err)
 	}

@@ -139,7 +139,11 @@ func permitAuthDestination(c *Checker, r *rule) outcome {
 // rejectMultiBounce refuses a bounce to several people: no mail system sends
 // such.
 func rejectMultiBounce(c *Checker, _ *rule) outcome {
-	if !c.req.HasSender || c.req.Sender != "" || c.req.RcptCount < 2 {
+	n := c.req.RcptCount
+	if c.req.Stage == "RCPT" {
+		n++ // the one that is asked about
+	}
+	if !c.req.HasSender || c.req.Sender != "" || n < 2 {
 		return dunno
 	}
 	return c.deny(c.e.set.MultiRcptCode, "5.5.3", "Multi-recipient bounce")

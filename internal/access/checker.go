@@ -32,8 +32,10 @@ type Checker struct {
 	// senderDone and recipientDone tell that "unlisted" was checked already.
 	senderDone, recipientDone bool
 	actions                   Actions
-	memo                      [2]resolved
-	turn                      int
+	// discarded is the verdict of the rule that set actions.Discard.
+	discarded mail.Verdict
+	memo      [2]resolved
+	turn      int
 }
 
 // scope is what a reply speaks about: the subject in angle brackets, its class,
@@ -65,7 +67,7 @@ func (c *Checker) Actions() Actions { return c.actions }
 
 // ResetTransaction forgets what belongs to a transaction.
 func (c *Checker) ResetTransaction() {
-	c.actions = Actions{}
+	c.actions, c.discarded = Actions{}, mail.Verdict{}
 	c.senderDone, c.recipientDone = false, false
 	c.afterSender = c.afterHelo
 	c.ifPermit.active = c.afterHelo
@@ -148,8 +150,7 @@ func (c *Checker) end(o outcome) mail.Verdict {
 	case o == refuse:
 		return c.verdict
 	case c.actions.Discard:
-		c.permitted.Action = mail.Discard
-		return c.permitted
+		return c.discarded
 	}
 	return c.permitted
 }
@@ -202,6 +203,8 @@ func (c *Checker) recipientStage() outcome {
 		return dunno
 	}
 	if c.e.unsafe {
+		c.reset()
+		c.rule = &rule{word: "no rule against relaying", list: c.e.relay}
 		return c.serverError()
 	}
 	c.recipientDone = false

@@ -126,13 +126,16 @@ func (c *compiler) warned(rules []rule) bool {
 // isTable tells whether a word is "type:table".
 func isTable(word string) bool { return strings.IndexByte(word, ':') >= 0 }
 
+// specifyOne is what to do about a table without a word before it.
+const specifyOne = "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, " +
+	"check_sender_access, check_recipient_access, check_etrn_access)"
+
 // bareTable compiles a table without a word before it.
 func (c *compiler) bareTable(r *rule, bare string) {
 	switch bare {
 	case tableNone:
-		r.fault = fmt.Sprintf("specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, "+
-			"check_sender_access, check_recipient_access, check_etrn_access) before restriction %q", r.word)
-		r.row = row{name: r.word, run: configError}
+		r.fault = fmt.Sprintf("%s before restriction %q", specifyOne, r.word)
+		r.row = row{name: r.word, run: bareError}
 	case tableAny:
 		r.row = row{name: r.word, arg: argTable, run: runBareTable}
 		c.table(r, r.word)

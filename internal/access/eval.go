@@ -186,12 +186,14 @@ func (c *Checker) tryLater(addr mail.Address, err error) outcome {
 
 // allow permits on behalf of an action; about is what the permission is for.
 func (c *Checker) allow(action string, about scope) outcome {
-	if c.warn != 0 {
-		c.log("permit_warning", mail.Status{Text: "action=" + action + " for " + about.class + "=" + about.subject})
-		return dunno
-	}
+	return c.allowFrom(action, about, "")
+}
+
+// allowFrom is allow with the source of the permission. Postfix leaves a space
+// where there is none.
+func (c *Checker) allowFrom(action string, about scope, source string) outcome {
 	if c.e.logsPermit(c.ctx, action) {
-		c.log("permit", mail.Status{Text: "action=" + action + " for " + about.class + "=" + about.subject})
+		c.log("permit", mail.Status{Text: "action=" + action + " for " + about.class + "=" + about.subject + " " + source})
 	}
 	c.permitted = c.ruled(mail.Permit)
 	return permit

@@ -63,14 +63,18 @@ func configError(c *Checker, r *rule) outcome {
 	return c.serverError()
 }
 
+// bareError stands for a table without a word before it, where it means nothing.
+func bareError(c *Checker, r *rule) outcome {
+	c.warnf("%s before %s restriction %q", specifyOne, c.scope.class, r.word)
+	return c.serverError()
+}
+
 // runBareTable is a table without a word before it in a restriction class: it
 // means what it would in the list that the class is used in.
 func runBareTable(c *Checker, r *rule) outcome {
 	row, known := c.e.words[c.scope.bare]
 	if !known {
-		c.warnf("specify one of (check_client_access, check_helo_access, check_sender_access, check_recipient_access, "+
-			"check_etrn_access) before restriction %q", r.word)
-		return c.serverError()
+		return bareError(c, r)
 	}
 	return row.run(c, r)
 }

@@ -109,7 +109,13 @@ func (c *Checker) actCode(a *action) outcome {
 	return c.reject(byPolicy, c.refusalOf(a, code, a.name[:1]+".7.1", "Access denied"))
 }
 
-func actOK(c *Checker, a *action) outcome { return c.allow(a.rule.name, a.about) }
+func actOK(c *Checker, a *action) outcome {
+	name := a.name
+	if isDigits(name) {
+		name = "OK"
+	}
+	return c.allowFrom(name, a.about, "from "+a.rule.spec)
+}
 
 func actInfo(c *Checker, a *action) outcome {
 	c.log("info", mail.Status{Text: a.text})
@@ -149,7 +155,7 @@ func actDiscard(c *Checker, a *action) outcome {
 	}
 	c.triggered("discard", a, text)
 	c.actions.Discard = true
-	c.permitted = c.ruled(mail.Discard)
+	c.discarded = c.ruled(mail.Discard)
 	return permit
 }
 
@@ -203,7 +209,7 @@ func actPrepend(c *Checker, a *action) outcome {
 	case c.req.Stage == afterContent:
 		c.warnf("access table %s: action PREPEND must be used before %s", a.rule.spec, "smtpd_end_of_data_restrictions")
 	case !isHeader(a.text):
-		c.warnf("access table %s entry \"%s\" requires header: text argument", a.rule.spec, a.about.subject)
+		c.warnf("access table %s entry \"%s\" requires header: text", a.rule.spec, a.about.subject)
 	case len(c.actions.Prepend) < maxAdded:
 		c.actions.Prepend = append(c.actions.Prepend, a.text)
 	}
@@ -240,7 +246,7 @@ func (c *Checker) mayTouch(a *action) bool {
 	if c.e.set.DelayReject || a.about.class != classClient && a.about.class != classHelo {
 		return true
 	}
-	c.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in client or helo restrictions",
+	c.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in Client host or Helo command restrictions",
 		a.rule.spec, a.name)
 	return false
 }

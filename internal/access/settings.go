@@ -13,22 +13,20 @@ type Settings struct {
 	ETRNList      []string `postconf:"smtpd_etrn_restrictions"`
 	Classes       []string `postconf:"smtpd_restriction_classes"`
 	// When they are evaluated.
-	DelayReject     bool     `postconf:"smtpd_delay_reject"`
-	RelayFirst      bool     `postconf:"smtpd_relay_before_recipient_restrictions"`
-	UnlistedRcpt    bool     `postconf:"smtpd_reject_unlisted_recipient"`
-	UnlistedSender  bool     `postconf:"smtpd_reject_unlisted_sender"`
-	Overrides       []string `postconf:"receive_override_options"`
-	SoftBounce      bool     `postconf:"soft_bounce"`
-	ProxyFilter     string   `postconf:"smtpd_proxy_filter"`
-	AllowUntrusted  bool     `postconf:"allow_untrusted_routing"`
-	NullKey         string   `postconf:"smtpd_null_access_lookup_key"`
-	LogPermits      []string `postconf:"smtpd_log_access_permit_actions"`
-	SASLEnable      bool     `postconf:"smtpd_sasl_auth_enable"`
-	ParentMatches   []string `postconf:"parent_domain_matches_subdomains"`
-	Delimiter       string   `postconf:"recipient_delimiter"`
-	ProbeSender     string   `postconf:"address_verify_sender"`
-	RewriteClients  []string `postconf:"local_header_rewrite_clients"`
-	CompatibleLevel string   `postconf:"compatibility_level"`
+	DelayReject    bool     `postconf:"smtpd_delay_reject"`
+	RelayFirst     bool     `postconf:"smtpd_relay_before_recipient_restrictions"`
+	UnlistedRcpt   bool     `postconf:"smtpd_reject_unlisted_recipient"`
+	UnlistedSender bool     `postconf:"smtpd_reject_unlisted_sender"`
+	Overrides      []string `postconf:"receive_override_options"`
+	SoftBounce     bool     `postconf:"soft_bounce"`
+	ProxyFilter    string   `postconf:"smtpd_proxy_filter"`
+	AllowUntrusted bool     `postconf:"allow_untrusted_routing"`
+	NullKey        string   `postconf:"smtpd_null_access_lookup_key"`
+	LogPermits     []string `postconf:"smtpd_log_access_permit_actions"`
+	SASLEnable     bool     `postconf:"smtpd_sasl_auth_enable"`
+	ParentMatches  []string `postconf:"parent_domain_matches_subdomains"`
+	ProbeSender    string   `postconf:"address_verify_sender"`
+	RewriteClients []string `postconf:"local_header_rewrite_clients"`
 	// What they look at.
 	Mynetworks  []string `postconf:"mynetworks"`
 	LoginMaps   []string `postconf:"smtpd_sender_login_maps"`

@@ -8,10 +8,10 @@ func (c *compiler) suggest(r *rule) string {
 		return ""
 	}
 	word := strings.ToLower(r.word)
-	best, distance := "", 4
+	best, distance := "", maxTypos
 	for name := range c.e.words {
-		d := editDistance(word, name, distance)
-		if d < distance || d == distance && best != "" && name < best {
+		d := editDistance(word, name, maxTypos+1)
+		if d < distance || d == distance && (best == "" || name < best) {
 			best, distance = name, d
 		}
 	}
@@ -20,6 +20,9 @@ func (c *compiler) suggest(r *rule) string {
 	}
 	return "did you mean " + best + "?"
 }
+
+// maxTypos is how many letters a word may be off.
+const maxTypos = 4
 
 // editDistance is the number of letters to insert, delete or change between a
 // and b; it stops counting at limit.

@@ -3,6 +3,8 @@ package access
 import (
 	"strings"
 
+	"postroad/internal/mail"
+	"postroad/internal/rewrite"
 	"postroad/internal/table"
 )
 
@@ -142,21 +144,17 @@ func (c *Checker) checkAddress(r *rule, s scope) outcome {
 
 // findAddress searches a table for an address whose "@" is at position at.
 func (c *Checker) findAddress(r *rule, full string, at int) (table.Hit, error) {
-	hit, err := r.maps.Lookup(c.ctx, full)
+	hit, err := rewrite.FindAddress(c.ctx, r.maps, mail.Address(full), c.e.search)
 	if err != nil || hit.Found {
 		return hit, err
-	}
-	base, extension := c.e.search.Split(full[:at])
-	if extension != "" {
-		if hit, err = r.maps.LookupFixed(c.ctx, base+full[at:]); err != nil || hit.Found {
-			return hit, err
-		}
 	}
 	if hit, err = r.maps.LookupDomain(c.ctx, full[at+1:], c.e.dotParents); err != nil || hit.Found {
 		return hit, err
 	}
-	if hit, err = r.maps.LookupFixed(c.ctx, full[:at+1]); err != nil || hit.Found || extension == "" {
+	hit, err = rewrite.FindDerived(c.ctx, r.maps, mail.Address(full[:at+1]))
+	base, extension := c.e.search.Split(full[:at])
+	if err != nil || hit.Found || extension == "" {
 		return hit, err
 	}
-	return r.maps.LookupFixed(c.ctx, base+"@")
+	return rewrite.FindDerived(c.ctx, r.maps, mail.Address(base+"@"))
 }

@@ -34,6 +34,9 @@ type Forward struct {
 	Content    mail.Content
 	Sender     mail.Address
 	Recipients []mail.Recipient
+	// Transport sends the message by "transport:nexthop" instead of where its
+	// recipients resolve to.
+	Transport string
 	// Delivered is the address for the Delivered-To header that ends loops.
 	Delivered mail.Address
 }

@@ -242,8 +242,12 @@ func unquote(e string) string {
 	if open := strings.LastIndexByte(e, '<'); open >= 0 && strings.HasSuffix(e, ">") && e[0] != '|' {
 		return strings.TrimSpace(e[open+1 : len(e)-1])
 	}
-	if strings.HasPrefix(e, "(") {
-		return ""
+	for strings.HasPrefix(e, "(") { // a comment in front
+		end := strings.IndexByte(e, ')')
+		if end < 0 {
+			return ""
+		}
+		e = strings.TrimSpace(e[end+1:])
 	}
 	return e
 }

@@ -269,7 +269,7 @@ func (t *task) unknown(ctx context.Context, name string, addr mail.Address, from
 	s := &t.a.set
 	switch {
 	case s.FallbackTransport != "":
-		t.step(addr, mail.Result{Enhanced: "4.3.5", Text: "fallback_transport is not served by this release"})
+		t.handOver(ctx, s.FallbackTransport, addr)
 	case s.LuserRelay != "":
 		base, ext := table.SplitExtension(name, s.Delimiter)
 		to, err := postconf.Expand(s.LuserRelay, func(macro string) (string, bool) {
@@ -296,7 +296,7 @@ func (t *task) unknown(ctx context.Context, name string, addr mail.Address, from
 func (t *task) user(ctx context.Context, u *account, extension string, addr mail.Address) {
 	s := &t.a.set
 	if s.MailboxTransport != "" {
-		t.step(addr, mail.Result{Enhanced: "4.3.5", Text: "mailbox_transport is not served by this release"})
+		t.handOver(ctx, s.MailboxTransport, addr)
 		return
 	}
 	if s.MailboxCommand != "" {
@@ -313,6 +313,25 @@ func (t *task) user(ctx context.Context, u *account, extension string, addr mail
 		box.path = s.MailSpoolDirectory + "/" + u.name
 	}
 	t.file(ctx, box, addr, false)
+}
+
+// handOver gives the message to another transport for one recipient, as a message
+// of its own.
+func (t *task) handOver(ctx context.Context, transport string, addr mail.Address) {
+	if t.d.Flags&Verify != 0 {
+		t.step(addr, mail.Result{Outcome: mail.Deliverable, Enhanced: "2.0.0", Text: "delivers by " + transport})
+		return
+	}
+	id, err := t.a.deps.Submit(ctx, &Forward{
+		Envelope: t.d.Envelope, Content: t.d.Content, Sender: t.sender, Transport: transport,
+		Recipients: []mail.Recipient{{Address: addr, Original: t.r.Original, ORCPT: t.r.ORCPT, Notify: t.r.Notify}},
+	})
+	if err != nil {
+		t.d.Logger.Warnf("%s: hand over to %s: %v", t.d.Envelope.ID, transport, err)
+		t.step(addr, mail.Result{Enhanced: "4.3.0", Text: "unable to forward message"})
+		return
+	}
+	t.step(addr, mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "forwarded as " + string(id)})
 }
 
 // file delivers to a mailbox file or Maildir.

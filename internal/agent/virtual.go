@@ -105,9 +105,9 @@ func (a *virtual) mailbox(ctx context.Context, user mail.Address, value string) 
 }
 
 // number looks up a uid or gid. Without tables the owner of this process is meant
-// when it is an ordinary user: the embedded default needs no maps for that.
+// when it cannot act for anybody else: the embedded default needs no maps.
 func (a *virtual) number(ctx context.Context, maps *table.Maps, what string, user mail.Address, least int) (n int, why string) {
-	if maps.Empty() && os.Geteuid() != 0 && a.deps.Users.Spawn == nil {
+	if maps.Empty() && a.deps.Users.Spawn == nil {
 		if what == "uid" {
 			return os.Geteuid(), ""
 		}

@@ -17,14 +17,21 @@ type Command struct {
 // Commands is the table, by name. A new command is one file and one row here.
 func Commands() []Command {
 	return []Command{
+		{"check", nil, runCheck, "report what is wrong with the configuration"},
 		{"help", nil, runHelp, "list the commands"},
 		{"mailq", nil, runMailq, "list the mail queue"},
 		{"postcat", nil, runPostcat, "show a message of the queue"},
+		{"postconf", nil, runPostconf, "show and edit the configuration"},
 		{"postdrop", nil, runPostdrop, "put a message into the maildrop (helper of sendmail)"},
 		{"postfix", nil, runPostfix, "start, stop, reload and check the mail system"},
+		{"postkick", nil, runPostkick, "wake up a part of the mail system"},
+		{"postlock", nil, runPostlock, "lock a mailbox and run a command"},
 		{"postlog", nil, runPostlog, "write to the mail log"},
+		{"postalias", nil, runPostalias, "make or ask an alias database"},
+		{"postmap", nil, runPostmap, "make or ask a lookup table"},
 		{"postqueue", nil, runPostqueue, "list the mail queue, or try mail now"},
 		{"postsuper", nil, runPostsuper, "delete, hold, release, requeue or expire messages"},
+		{"run", nil, runRun, "run a complete server for example.test in one folder"},
 		{"sendmail", []string{"newaliases"}, runSendmail, "submit a message; mailq and newaliases too"},
 		{"master", nil, runMaster, ""},
 		{"worker", nil, runWorker, ""},

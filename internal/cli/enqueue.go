@@ -53,9 +53,9 @@ func (e *Env) enqueue(c *config, o *sendmailOptions) int {
 		found = len(extracted)
 		if found+len(env.Recipients) == 0 {
 			if o.extract {
-				return errors.New("No recipient addresses found in message header")
+				return optionError("No recipient addresses found in message header")
 			}
-			return errors.New("Recipient addresses must be specified on the command line or via the -t option")
+			return optionError("Recipient addresses must be specified on the command line or via the -t option")
 		}
 		for _, a := range extracted {
 			if err := w.AddRecipient(maildrop.Recipient{Address: a, Notify: o.notify}); err != nil {
@@ -76,7 +76,7 @@ func (e *Env) enqueue(c *config, o *sendmailOptions) int {
 // submission builds the envelope from the options.
 func (e *Env) submission(c *config, o *sendmailOptions) (*maildrop.Envelope, error) {
 	env := &maildrop.Envelope{
-		Queued: e.Now(), FullName: e.fullName(o), EnvID: o.envid, Ret: o.ret, VERP: o.verp, Encoding: o.encoding,
+		Queued: e.now(), FullName: e.fullName(o), EnvID: o.envid, Ret: o.ret, VERP: o.verp, Encoding: o.encoding,
 		Probe: o.probe, Trace: o.verbose == 1,
 	}
 	if o.hasSender {
@@ -200,7 +200,7 @@ func writeProbe(w io.Writer, sender mail.Address, recipients []string) error {
 		b.WriteString("To:\t" + strings.Join(recipients, ",\n\t") + "\n")
 	}
 	if len(recipients) == 0 {
-		return errors.New("Recipient addresses must be specified on the command line or via the -t option")
+		return optionError("Recipient addresses must be specified on the command line or via the -t option")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -29,6 +29,9 @@ type Env struct {
 	UID, EUID, GID, EGID int
 	// Now is the clock.
 	Now func() time.Time
+	// Context, when set, ends a command that runs until it is stopped; else
+	// signals do.
+	Context context.Context
 	// Host is what the binary around the commands can do.
 	Host Host
 
@@ -44,6 +47,9 @@ type Host struct {
 	// OpenQueue opens the queue of a server that does not run; an error says
 	// that the caller may not, or that somebody has it open.
 	OpenQueue func(ctx context.Context, cfg *postconf.Config) (Queue, error)
+	// Check builds all that the server is made of from a configuration, serves
+	// nothing, and reports every problem.
+	Check func(cfg *postconf.Config) []postconf.Problem
 }
 
 // Queue is an open queue.
@@ -88,6 +94,14 @@ func (e *Env) Getenv(name string) string {
 	return ""
 }
 
+// now is the time; an Env without a clock has the real one.
+func (e *Env) now() time.Time {
+	if e.Now == nil {
+		return time.Now()
+	}
+	return e.Now()
+}
+
 // Printf writes to the standard output.
 func (e *Env) Printf(format string, args ...any) { fmt.Fprintf(e.Stdout, format, args...) }
 
@@ -112,6 +126,6 @@ func (e *Env) diag(severity, format string, args []any) {
 	n := event.Notice{Severity: severity, Text: fmt.Sprintf(format, args...)}
 	fmt.Fprintf(e.Stderr, "%s: %s\n", e.Prog, n.AppendText(nil))
 	if e.log != nil {
-		e.log.Write(e.Now(), e.tag, os.Getpid(), n)
+		e.log.Write(e.now(), e.tag, os.Getpid(), n)
 	}
 }

@@ -202,11 +202,7 @@ func (l *listing) trailer() {
 		io.WriteString(l.w, "Mail queue is empty\n")
 		return
 	}
-	plural := "s"
-	if l.messages == 1 {
-		plural = ""
-	}
-	fmt.Fprintf(l.w, "\n-- %d Kbytes in %d Request%s.\n", l.bytes/1024, l.messages, plural)
+	fmt.Fprintf(l.w, "\n-- %d Kbytes in %s.\n", l.bytes/1024, count(l.messages, "Request"))
 }
 
 // json prints one message as a line of JSON, with Postfix's order and spacing.
@@ -218,7 +214,11 @@ func (l *listing) json(m *control.Entry) error {
 		if i > 0 {
 			io.WriteString(l.w, ", ")
 		}
-		fmt.Fprintf(l.w, `{"orig_address": %s, "address": %s`, l.quote(l.external(r.Original)), l.quote(l.address(r.Address)))
+		original := r.Original
+		if original == "" {
+			original = r.Address
+		}
+		fmt.Fprintf(l.w, `{"orig_address": %s, "address": %s`, l.quote(l.address(original)), l.quote(l.address(r.Address)))
 		if r.Reason != "" {
 			key := "delay_reason"
 			if r.Bounced {

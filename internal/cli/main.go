@@ -34,7 +34,7 @@ func Run(e *Env) int {
 // happens to have its name does not become it.
 func ours(name string) bool {
 	switch name {
-	case "help", "version", "run", "master", "worker":
+	case "check", "help", "version", "run", "master", "worker":
 		return true
 	}
 	return false

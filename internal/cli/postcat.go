@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/control"
@@ -23,9 +24,6 @@ type catOptions struct {
 	body, envelope, header bool
 	types, offsets         bool
 }
-
-// decorated tells whether more than bare text is printed.
-func (o *catOptions) decorated() bool { return o.envelope || o.types || o.offsets }
 
 // runPostcat is postcat(1). Queue files of Postfix do not exist here: messages
 // are named by their queue id, with -q.
@@ -75,13 +73,13 @@ func runPostcat(e *Env) int {
 
 // catFiles refuses files: there are none that hold a message in our queue.
 func (e *Env) catFiles(files []string) int {
-	for _, file := range files {
-		if _, err := os.Stat(file); err != nil {
-			return e.Fatalf(1, "open %s: %s", file, reason(err))
-		}
-		return e.Fatalf(1, "%s: the queue does not consist of message files; use postcat -q with the queue id", file)
+	if len(files) == 0 {
+		return 0
 	}
-	return 0
+	if _, err := os.Stat(files[0]); err != nil {
+		return e.Fatalf(1, "open %s: %s", files[0], reason(err))
+	}
+	return e.Fatalf(1, "%s: the queue does not consist of message files; use postcat -q with the queue id", files[0])
 }
 
 // catMessages prints messages by their queue id.
@@ -162,7 +160,7 @@ func (p *catPrinter) record(kind byte, text string) {
 func (p *catPrinter) message(m *control.Message) error {
 	name := m.Queue + "/" + string(m.Envelope.ID)
 	if p.o.envelope {
-		p.record(recSize, fmt.Sprintf(sectionText, "ENVELOPE RECORDS", name))
+		fmt.Fprintf(p.w, sectionText+"\n", "ENVELOPE RECORDS", name)
 		p.envelope(m)
 		p.record(recContent, fmt.Sprintf(sectionText, "MESSAGE CONTENTS", name))
 	}
@@ -281,9 +279,9 @@ func (p *catPrinter) content(c mail.Content) error {
 // reason is the text of an error of the operating system, without operation
 // and path, with a capital letter as the C library writes it.
 func reason(err error) string {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = errno
 	}
 	s := err.Error()
 	if s == "" {

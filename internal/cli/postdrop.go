@@ -64,7 +64,7 @@ func (e *Env) copyDrop(c *config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	env.Queued = e.Now()
+	env.Queued = e.now()
 	if err := e.loginSender(c, env.Sender); err != nil {
 		return "", err
 	}
@@ -80,7 +80,7 @@ func (e *Env) copyDrop(c *config) (string, error) {
 	lf := &lfWriter{w: limit}
 	if err := d.Content(lf); err != nil {
 		if errors.Is(err, errTooBig) {
-			err = errors.New("File too large")
+			err = optionError("File too large")
 		}
 		return w.Name(), err
 	}
@@ -136,8 +136,10 @@ func (l *lfWriter) end() error {
 
 // dropByCommand sends a message through the set-gid postdrop command.
 func (e *Env) dropByCommand(c *config, env *maildrop.Envelope, fill func(dropWriter) error) error {
-	dir, _ := c.View(nil).Value("command_directory")
-	command := filepath.Join(dir, "postdrop")
+	command := postdropPath(c)
+	piped := *env
+	piped.Queued = time.Time{}
+	env = &piped
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(command, "-r")
 	cmd.Env = append(append([]string(nil), e.Environ...), "MAIL_CONFIG="+c.dir)
@@ -178,6 +180,24 @@ func (e *Env) dropByCommand(c *config, env *maildrop.Envelope, fill func(dropWri
 		return fmt.Errorf("command \"%s -r\": %w", command, waitErr)
 	}
 	return fmt.Errorf("command \"%s -r\" did not report success", command)
+}
+
+// postdropPath is the postdrop beside this program or, where that has none, in
+// command_directory. Postfix's own will do.
+func postdropPath(c *config) string {
+	if exe, err := os.Executable(); err == nil {
+		if beside := filepath.Join(filepath.Dir(exe), "postdrop"); setgid(beside) {
+			return beside
+		}
+	}
+	dir, _ := c.View(nil).Value("command_directory")
+	return filepath.Join(dir, "postdrop")
+}
+
+// setgid tells whether a program runs with the rights of its group.
+func setgid(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode()&os.ModeSetgid != 0
 }
 
 // fillPipe writes the records of a message.

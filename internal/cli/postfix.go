@@ -146,6 +146,9 @@ func (e *Env) prepare(c *postfixRun) int {
 
 // postfixStart runs the mail system in the background and waits until it serves.
 func (e *Env) postfixStart(c *postfixRun) int {
+	if c.settings.MaillogFile == "/dev/stdout" {
+		return e.Fatalf(1, "maillog_file = /dev/stdout requires \"postfix start-fg\"")
+	}
 	if code := e.prepare(c); code != 0 {
 		return code
 	}
@@ -333,7 +336,7 @@ func (e *Env) postfixLogrotate(c *postfixRun) int {
 	if strings.HasPrefix(s.MaillogFile, "/dev/") {
 		return e.Fatalf(1, "not rotating '%s'", s.MaillogFile)
 	}
-	old := s.MaillogFile + "." + strftime(s.MaillogRotateSuffix, e.Now().Local())
+	old := s.MaillogFile + "." + strftime(s.MaillogRotateSuffix, e.now().Local())
 	if err := e.rotate(c, old); err != nil {
 		return e.Fatalf(1, "logfile '%s' rotation failed: %v", s.MaillogFile, err)
 	}

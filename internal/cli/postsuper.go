@@ -155,11 +155,7 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 		}
 	}
 	for _, t := range totals {
-		plural := "s"
-		if t.n == 1 {
-			plural = ""
-		}
-		e.Infof("%s: %d message%s", superWords[t.op][1], t.n, plural)
+		e.Infof("%s: %s", superWords[t.op][1], count(t.n, "message"))
 	}
 	return 0
 }

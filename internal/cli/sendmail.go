@@ -52,7 +52,8 @@ type sendmailOptions struct {
 	smtputf8, verpCheck bool
 }
 
-// optionError ends sendmail with its text; a warning alone does not.
+// optionError is a failure in Postfix's words, which may begin with a capital
+// letter.
 type optionError string
 
 // Error implements error.

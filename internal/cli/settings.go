@@ -27,6 +27,8 @@ type Settings struct {
 	// entry for the null sender.
 	LocalLoginSenders []string `postconf:"local_login_sender_maps"`
 	EmptyAddressLogin string   `postconf:"empty_address_local_login_sender_maps_lookup_key"`
+	// MailboxLock is the style of postlock.
+	MailboxLock string `postconf:"mailbox_delivery_lock"`
 	// The log of the commands and its rotation.
 	MaillogFile            string   `postconf:"maillog_file"`
 	MaillogFilePrefixes    []string `postconf:"maillog_file_prefixes"`

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -87,13 +89,15 @@ func (p Policy) allows(peer Peer, op Op) bool {
 type Server struct {
 	Handler Handler
 	Policy  Policy
-	// Warn, when set, is told about connections that fail.
-	Warn func(format string, args ...any)
+	// Log is told about connections that fail; nil is silence.
+	Log *event.Logger
 }
 
 // Bounds of the server.
 const (
+	// maxConns bounds requests at a time, maxSMTP sessions of sendmail -bs.
 	maxConns       = 64
+	maxSMTP        = 100
 	requestTimeout = 10 * time.Second
 	frameTimeout   = time.Minute
 	// chunk bounds what one reply frame carries.
@@ -105,7 +109,7 @@ const (
 func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
-	slots := make(chan struct{}, maxConns)
+	slots, smtp := make(chan struct{}, maxConns), make(chan struct{}, maxSMTP)
 	for {
 		conn, err := ln.AcceptUnix()
 		if ctx.Err() != nil {
@@ -118,34 +122,37 @@ func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			s.warnf("control: accept: %v", err)
+			s.Log.Warnf("control: accept: %v", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
 			}
 			continue
 		}
-		slots <- struct{}{}
-		// goroutine: one request; ends with its connection.
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			conn.Close()
+			return nil
+		}
+		// goroutine: one request; ends with its connection, which has a time
+		// limit, except for an SMTP session, which gives its slot back first.
 		go func() {
-			defer func() { <-slots }()
-			s.serveConn(ctx, conn)
+			var once sync.Once
+			release := func() { once.Do(func() { <-slots }) }
+			defer release()
+			s.serveConn(ctx, conn, smtp, release)
 		}()
 	}
 }
 
-func (s *Server) warnf(format string, args ...any) {
-	if s.Warn != nil {
-		s.Warn(format, args...)
-	}
-}
-
-// serveConn answers one request.
-func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
+// serveConn answers one request. An SMTP session takes a place in smtp and calls
+// release.
+func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, smtp chan struct{}, release func()) {
 	handed := false
 	defer func() {
 		if p := recover(); p != nil {
-			s.warnf("control: panic: %v", p)
+			s.Log.Warnf("control: panic: %v", p)
 		}
 		if !handed {
 			conn.Close()
@@ -153,14 +160,14 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
 	}()
 	peer, err := peerOf(conn)
 	if err != nil {
-		s.warnf("control: peer credentials: %v", err)
+		s.Log.Warnf("control: peer credentials: %v", err)
 		return
 	}
 	conn.SetDeadline(time.Now().Add(requestTimeout))
 	var req Request
 	if err := readFrame(conn, maxRequest, &req); err != nil {
 		if !errors.Is(err, io.EOF) {
-			s.warnf("control: request of uid %d: %v", peer.UID, err)
+			s.Log.Warnf("control: request of uid %d: %v", peer.UID, err)
 		}
 		return
 	}
@@ -169,15 +176,23 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
 		w.end(reply{}, ErrDenied)
 		return
 	}
-	if req.Op == OpSMTP {
-		if w.end(reply{}, nil) == nil {
-			conn.SetDeadline(time.Time{})
-			handed = true
-			s.Handler.ServeSMTP(ctx, conn, peer)
-		}
+	if req.Op != OpSMTP {
+		s.answer(ctx, &req, w)
 		return
 	}
-	s.answer(ctx, &req, w)
+	select {
+	case smtp <- struct{}{}:
+		defer func() { <-smtp }()
+	default:
+		w.end(reply{}, errors.New("too many SMTP sessions of local users"))
+		return
+	}
+	release()
+	if w.end(reply{}, nil) == nil {
+		conn.SetDeadline(time.Time{})
+		handed = true
+		s.Handler.ServeSMTP(ctx, conn, peer)
+	}
 }
 
 // answer runs the handler of one operation and sends its answer.

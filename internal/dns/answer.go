@@ -44,7 +44,7 @@ func read(k key, msg *wire.Msg) (ans *answer, next string) {
 		return ans, ""
 	case invalid > 0:
 		// Records are there, but none that a mail system can use.
-		ans.err = &Error{Kind: NoData, Name: k.name, Type: typeName(k.qtype), Text: textMalformed}
+		ans.err = &Error{Kind: Invalid, Name: k.name, Type: typeName(k.qtype), Text: textMalformed}
 	case msg.Rcode == wire.RcodeNameError:
 		ans.err = &Error{Kind: NotFound, Name: k.name, Type: typeName(k.qtype), Text: textNotFound}
 	case steps > 0 && soa(msg) == nil:
@@ -84,6 +84,11 @@ func (a *answer) add(rr wire.RR) bool {
 	switch rr := rr.(type) {
 	case *wire.MX:
 		host := hostOf(rr.Mx)
+		if host == "" {
+			// An address is no host name, but it is what some zones say and
+			// mail systems put up with.
+			host = addressOf(rr.Mx)
+		}
 		if host == "" && rr.Mx != "." {
 			return false
 		}
@@ -169,6 +174,15 @@ func hostOf(name string) string {
 		return ""
 	}
 	return name
+}
+
+// addressOf is name when it is an IPv4 address, or nothing.
+func addressOf(name string) string {
+	a, err := netip.ParseAddr(strings.TrimSuffix(name, "."))
+	if err != nil || !a.Is4() {
+		return ""
+	}
+	return a.String()
 }
 
 func sameName(wireName, name string) bool {

@@ -13,6 +13,9 @@ const (
 	NotFound
 	// NoData means that the name exists without records of the type.
 	NoData
+	// Invalid means that there are records, but none that can be used. It is no
+	// proof of absence; a caller that does not care takes it as Temporary.
+	Invalid
 )
 
 // Texts of the resolver, as mail logs have always shown them.
@@ -21,13 +24,14 @@ const (
 	textTryAgain  = "Host not found, try again"
 	textNoData    = "Host found but no data record of requested type"
 	textMalformed = "Malformed or unexpected name server reply"
-	textBadName   = "Invalid host or domain name"
+	textBadName   = "invalid host or domain name"
 )
 
 // Error is a lookup without a result.
 type Error struct {
 	Kind Kind
-	// Name and Type are the question, Type in text ("MX").
+	// Name and Type are the question, Type in text ("MX"). Type is empty when
+	// the name is no name, so that nobody was asked.
 	Name, Type string
 	// Text is the reason.
 	Text string
@@ -37,14 +41,17 @@ type Error struct {
 
 // Error implements error, in the words of the mail log.
 func (e *Error) Error() string {
+	if e.Type == "" {
+		return "Name service error for " + e.Name + ": " + e.Text
+	}
 	return "Name service error for name=" + e.Name + " type=" + e.Type + ": " + e.Text
 }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// IsTemporary tells whether err asks to try again; any error that is not an
-// *Error of another kind does.
+// IsTemporary tells whether err asks to try again: anything but the certain
+// knowledge that there is nothing.
 func IsTemporary(err error) bool {
 	if err == nil {
 		return false
@@ -56,5 +63,5 @@ func IsTemporary(err error) bool {
 // name or no such record.
 func IsNotFound(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Kind != Temporary
+	return errors.As(err, &e) && (e.Kind == NotFound || e.Kind == NoData)
 }

@@ -125,5 +125,5 @@ func kindOf(err error) string {
 	case !errors.As(err, &e):
 		return "other: " + err.Error()
 	}
-	return [...]string{"temporary", "notfound", "nodata"}[e.Kind]
+	return [...]string{"temporary", "notfound", "nodata", "invalid"}[e.Kind]
 }

@@ -89,10 +89,11 @@ func (r *Resolver) Addrs(ctx context.Context, host string, family Family) ([]net
 		return v4, info4, nil
 	case h.err == nil:
 		return h.addrs, h.info, nil
-	case IsTemporary(h.err):
-		return nil, h.info, h.err
+	case IsTemporary(err4):
+		return nil, info4, err4
 	}
-	return nil, info4, err4
+	// Both failed; the log names the family asked last, as it always has.
+	return nil, h.info, h.err
 }
 
 func (r *Resolver) addrs(ctx context.Context, host string, qtype uint16) ([]netip.Addr, Info, error) {

@@ -126,7 +126,7 @@ func FromResolvConf(path string) (*Resolver, error) {
 func (r *Resolver) lookup(ctx context.Context, name string, qtype uint16) (*answer, error) {
 	ascii, ok := ToASCII(name)
 	if !ok {
-		return nil, &Error{Kind: NotFound, Name: name, Type: typeName(qtype), Text: textBadName}
+		return nil, &Error{Kind: NotFound, Name: name, Text: textBadName}
 	}
 	k := key{ascii, qtype}
 	r.mu.Lock()

@@ -24,6 +24,7 @@ func TestMX(t *testing.T) {
 		"loop.test MX":  {"loop.test. 60 IN CNAME loop2.test."},
 		"loop2.test MX": {"loop2.test. 60 IN CNAME loop.test."},
 		"bad.test MX":   {`bad.test. 60 IN MX 10 b\032ad.test.`},
+		"num.test MX":   {"num.test. 60 IN MX 10 192.0.2.9."},
 		"half.test MX":  {`half.test. 60 IN MX 10 -bad.test.`, "half.test. 60 IN MX 20 good.test."},
 		"other.test MX": {"stranger.test. 60 IN MX 10 mx.stranger.test."},
 		"sf.test MX":    {"SERVFAIL"},
@@ -44,7 +45,8 @@ func TestMX(t *testing.T) {
 		{"alias.test", []MXRecord{{"mx1.a.test", 10}}, "found", ""},
 		{"open.test", []MXRecord{{"mx1.a.test", 10}, {"mx0.a.test", 5}}, "found", ""},
 		{"loop.test", nil, "temporary", "Name service error for name=loop.test type=MX: Host not found, try again"},
-		{"bad.test", nil, "nodata", "Name service error for name=bad.test type=MX: Malformed or unexpected name server reply"},
+		{"bad.test", nil, "invalid", "Name service error for name=bad.test type=MX: Malformed or unexpected name server reply"},
+		{"num.test", []MXRecord{{"192.0.2.9", 10}}, "found", ""},
 		{"half.test", []MXRecord{{"good.test", 20}}, "found", ""},
 		{"other.test", nil, "nodata", ""},
 		{"sf.test", nil, "temporary", ""},
@@ -52,7 +54,7 @@ func TestMX(t *testing.T) {
 		{"none.test", nil, "nodata", "Name service error for name=none.test type=MX: Host found but no data record of requested type"},
 		{"gone.test", nil, "notfound", "Name service error for name=gone.test type=MX: Host not found"},
 		{"bücher.test", []MXRecord{{"mx.test", 1}}, "found", ""},
-		{"a b.test", nil, "notfound", "Name service error for name=a b.test type=MX: Invalid host or domain name"},
+		{"a b.test", nil, "notfound", "Name service error for a b.test: invalid host or domain name"},
 		{"", nil, "notfound", ""},
 	}
 	r := newFake(t, zone).resolver(Config{})
@@ -64,7 +66,7 @@ func TestMX(t *testing.T) {
 		if tt.text != "" && (err == nil || err.Error() != tt.text) {
 			t.Errorf("MX(%q) says %v, want %q", tt.domain, err, tt.text)
 		}
-		if IsTemporary(err) != (tt.kind == "temporary") || IsNotFound(err) != (tt.kind == "nodata" || tt.kind == "notfound") {
+		if IsTemporary(err) != (tt.kind == "temporary" || tt.kind == "invalid") || IsNotFound(err) != (tt.kind == "nodata" || tt.kind == "notfound") {
 			t.Errorf("MX(%q): wrong class of %v", tt.domain, err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -47,12 +46,10 @@ const (
 // Log is the Sink of production. Write appends to a buffer; one goroutine
 // flushes it to the file, the standard output or syslogd.
 type Log struct {
-	opt      LogOptions
-	host     string
-	syslog   bool
-	facility int
+	metrics *Metrics
 
 	mu     sync.Mutex
+	form   form
 	buf    []byte
 	spare  []byte
 	sec    int64
@@ -62,11 +59,28 @@ type Log struct {
 
 	wake, full chan struct{}
 	flush      chan chan error
-	reopen     chan chan error
+	end        chan struct{}
+	change     chan change
 	done       chan struct{}
-	out        output
+	out        output // of the writer alone
+	last       error  // of the last drain, set before done is closed
 	subs       subscribers
-	lines      atomic.Int64
+}
+
+// form is how lines look and where syslogd files them.
+type form struct {
+	host     string
+	location *time.Location
+	syslog   bool
+	facility int
+}
+
+// change is a request to the writer: another destination, or to open the same
+// one again when out is nil.
+type change struct {
+	form  form
+	out   output
+	reply chan error
 }
 
 // output is a destination of log lines; only the flushing goroutine uses it.
@@ -80,39 +94,49 @@ type output interface {
 // OpenLog opens the mail log and starts its writer.
 func OpenLog(opt LogOptions) (*Log, error) {
 	l := &Log{
-		opt: opt, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		flush: make(chan chan error), reopen: make(chan chan error), done: make(chan struct{}),
+		metrics: opt.Metrics, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		flush: make(chan chan error), end: make(chan struct{}), change: make(chan change), done: make(chan struct{}),
 		sec: -1,
 	}
-	l.host, _, _ = strings.Cut(opt.Hostname, ".")
-	if l.host == "" {
-		l.host = "localhost"
+	f, out, err := opt.open()
+	if err != nil {
+		return nil, err
 	}
-	if l.opt.Location == nil {
-		l.opt.Location = time.Local
-	}
-	var err error
-	switch opt.File {
-	case "":
-		l.syslog = true
-		if l.facility, err = facilityCode(opt.Facility); err != nil {
-			return nil, err
-		}
-		l.out = newSyslog(opt.Socket)
-	case "/dev/stdout":
-		w := opt.Stdout
-		if w == nil {
-			w = os.Stdout
-		}
-		l.out = stream{w}
-	default:
-		if l.out, err = openFile(opt); err != nil {
-			return nil, err
-		}
-	}
+	l.form, l.out = f, out
 	// goroutine: the writer; ends at Close.
 	go l.run()
 	return l, nil
+}
+
+// open opens the destination and decides the form of the lines.
+func (opt *LogOptions) open() (form, output, error) {
+	f := form{location: opt.Location}
+	f.host, _, _ = strings.Cut(opt.Hostname, ".")
+	if f.host == "" {
+		f.host = "localhost"
+	}
+	if f.location == nil {
+		f.location = time.Local
+	}
+	switch opt.File {
+	case "":
+		var err error
+		f.syslog = true
+		if f.facility, err = facilityCode(opt.Facility); err != nil {
+			return form{}, nil, err
+		}
+		return f, newSyslog(opt.Socket), nil
+	case "/dev/stdout":
+		if opt.Stdout == nil {
+			return f, stream{os.Stdout}, nil
+		}
+		return f, stream{opt.Stdout}, nil
+	}
+	out, err := openFile(*opt)
+	if err != nil {
+		return form{}, nil, err
+	}
+	return f, out, nil
 }
 
 // CheckLogFile tells whether maillog_file lies under one of
@@ -132,24 +156,21 @@ func CheckLogFile(file string, prefixes []string) error {
 
 // Write implements Sink. It never waits for the log.
 func (l *Log) Write(when time.Time, tag string, pid int, e Event) {
-	if c, ok := e.(Counter); ok && l.opt.Metrics != nil {
-		c.Count(l.opt.Metrics)
+	if c, ok := e.(Counter); ok && l.metrics != nil {
+		c.Count(l.metrics)
 	}
 	l.mu.Lock()
 	if l.closed || len(l.buf) > logMax {
 		l.lost++
 		l.mu.Unlock()
-		if l.opt.Metrics != nil {
-			l.opt.Metrics.LogLost.Inc()
+		if l.metrics != nil {
+			l.metrics.LogLost.Inc()
 		}
 		return
 	}
 	start := len(l.buf)
-	l.buf = l.appendHead(l.buf, when, e)
-	l.buf = AppendInt(append(append(l.buf, tag...), '['), pid)
-	l.buf = append(l.buf, "]: "...)
-	text := len(l.buf)
-	l.buf = append(e.AppendText(l.buf), '\n')
+	var text int
+	l.buf, text = l.appendLine(l.buf, when, tag, pid, e)
 	var line Line
 	if l.subs.any() {
 		line = Line{When: when, Tag: tag, PID: pid, Text: string(l.buf[text : len(l.buf)-1]), Event: e}
@@ -167,25 +188,41 @@ func (l *Log) Write(when time.Time, tag string, pid int, e Event) {
 	}
 }
 
+// appendLine appends a whole line and returns where its text begins.
+func (l *Log) appendLine(dst []byte, when time.Time, tag string, pid int, e Event) ([]byte, int) {
+	priority := len(dst) + 1
+	dst = l.appendHead(dst, when)
+	dst = AppendInt(append(append(dst, tag...), '['), pid)
+	dst = append(dst, "]: "...)
+	text := len(dst)
+	dst = e.AppendText(dst)
+	if code := severityCode(dst[text:]); l.form.syslog && code != severityInfo {
+		// The severity shows in the text only. In its place: no facility has
+		// severities of different widths.
+		AppendInt(dst[:priority], l.form.facility|code)
+	}
+	return append(dst, '\n'), text
+}
+
 // appendHead appends what precedes the tag: the time and host of a file, or
 // priority and time of syslog.
-func (l *Log) appendHead(dst []byte, when time.Time, e Event) []byte {
-	if l.syslog {
-		dst = AppendInt(append(dst, '<'), l.facility|severityCode(e))
+func (l *Log) appendHead(dst []byte, when time.Time) []byte {
+	if l.form.syslog {
+		dst = AppendInt(append(dst, '<'), l.form.facility|severityInfo)
 		dst = append(dst, '>')
 	}
 	if sec := when.Unix(); sec != l.sec {
 		// The syslog form pads the day with a blank, Postfix's own log with a zero.
 		layout := "Jan 02 15:04:05 "
-		if l.syslog {
+		if l.form.syslog {
 			layout = "Jan _2 15:04:05 "
 		}
 		l.sec = sec
-		l.stamp = when.In(l.opt.Location).AppendFormat(l.stamp[:0], layout)
+		l.stamp = when.In(l.form.location).AppendFormat(l.stamp[:0], layout)
 	}
 	dst = append(dst, l.stamp...)
-	if !l.syslog {
-		dst = append(append(dst, l.host...), ' ')
+	if !l.form.syslog {
+		dst = append(append(dst, l.form.host...), ' ')
 	}
 	return dst
 }
@@ -214,13 +251,12 @@ func (l *Log) run() {
 		case reply := <-l.flush:
 			reply <- l.drain()
 			due = nil
-			if l.isClosed() {
-				return
-			}
 			continue
-		case reply := <-l.reopen:
-			err := l.drain()
-			reply <- errors.Join(err, l.out.reopen())
+		case <-l.end:
+			l.last = l.drain()
+			return
+		case c := <-l.change:
+			c.reply <- errors.Join(l.drain(), l.changeTo(c))
 			due = nil
 			continue
 		}
@@ -249,8 +285,8 @@ func (l *Log) drain() error {
 	if err != nil {
 		n := int64(bytes.Count(data, []byte{'\n'}))
 		l.lost += lost + n
-		if l.opt.Metrics != nil {
-			l.opt.Metrics.LogLost.Add(float64(n))
+		if l.metrics != nil {
+			l.metrics.LogLost.Add(float64(n))
 		}
 	}
 	if cap(data) <= 4*logFull {
@@ -265,33 +301,69 @@ func (l *Log) lostLine(n int64) []byte {
 	e := Notice{Severity: "warning", Text: fmt.Sprintf("%d lines of the mail log were lost", n)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := append(l.appendHead(nil, time.Now(), e), "postfix/postlogd["...)
-	b = append(AppendInt(b, os.Getpid()), "]: "...)
-	return append(e.AppendText(b), '\n')
+	b, _ := l.appendLine(nil, time.Now(), "postfix/postlogd", os.Getpid(), e)
+	return b
 }
 
-func (l *Log) isClosed() bool {
+// changeTo does what a change asks for. Lines in the old form still go to the
+// old destination.
+func (l *Log) changeTo(c change) error {
+	if c.out == nil {
+		return l.out.reopen()
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closed
+	rest := l.buf
+	l.buf, l.form, l.sec = nil, c.form, -1
+	l.mu.Unlock()
+	var err error
+	if len(rest) > 0 {
+		err = l.out.write(rest)
+	}
+	old := l.out
+	l.out = c.out
+	return errors.Join(err, old.close())
 }
 
 // Flush writes everything that was logged so far and waits for it.
-func (l *Log) Flush() error { return l.ask(l.flush) }
-
-// Reopen opens the file again under its name, after a rotation.
-func (l *Log) Reopen() error { return l.ask(l.reopen) }
-
-// ask hands a request to the writer and waits for its answer.
-func (l *Log) ask(c chan chan error) error {
+func (l *Log) Flush() error {
 	reply := make(chan error, 1)
 	select {
-	case c <- reply:
+	case l.flush <- reply:
 		return <-reply
 	case <-l.done:
 		return nil
 	}
 }
+
+// Reopen opens the file again under its name, after a rotation.
+func (l *Log) Reopen() error { return l.ask(change{}) }
+
+// Change goes on with another destination. When it cannot be opened, the old
+// one stays. Metrics stay in any case.
+func (l *Log) Change(opt LogOptions) error {
+	f, out, err := opt.open()
+	if err != nil {
+		return err
+	}
+	return l.ask(change{form: f, out: out})
+}
+
+// ask hands a change to the writer and waits until it is done.
+func (l *Log) ask(c change) error {
+	c.reply = make(chan error, 1)
+	select {
+	case l.change <- c:
+		return <-c.reply
+	case <-l.done:
+		return nil
+	}
+}
+
+// closeTimeout bounds how long the end of the process waits for the log.
+const closeTimeout = 3 * time.Second
+
+// errHung says that the disk or the reader of the log does not take lines.
+var errHung = errors.New("the mail log hangs")
 
 // Close flushes the log and ends the writer. Lines written later are dropped.
 func (l *Log) Close() error {
@@ -302,8 +374,15 @@ func (l *Log) Close() error {
 	if already {
 		return nil
 	}
-	err := l.Flush()
-	<-l.done
+	close(l.end)
+	hung := time.NewTimer(closeTimeout)
+	defer hung.Stop()
+	select {
+	case <-l.done:
+	case <-hung.C:
+		l.subs.closeAll()
+		return errHung
+	}
 	l.subs.closeAll()
-	return errors.Join(err, l.out.close())
+	return errors.Join(l.last, l.out.close())
 }

@@ -147,17 +147,22 @@ func facilityCode(name string) (int, error) {
 	return n << 3, nil
 }
 
-// severityCode is the syslog severity of an event.
-func severityCode(e Event) int {
-	if n, ok := e.(Notice); ok {
-		switch n.Severity {
-		case "warning":
-			return 4
-		case "error":
-			return 3
-		case "fatal", "panic":
-			return 2
-		}
+// severityInfo is the syslog severity of a line without a severity word.
+const severityInfo = 6
+
+// severityCode is the syslog severity of a text, by the word it begins with.
+func severityCode(text []byte) int {
+	word, _, found := bytes.Cut(text[:min(len(text), 16)], []byte(": "))
+	if !found {
+		return severityInfo
 	}
-	return 6
+	switch string(word) {
+	case "warning":
+		return 4
+	case "error":
+		return 3
+	case "fatal", "panic":
+		return 2
+	}
+	return severityInfo
 }

@@ -43,8 +43,12 @@ func NewEncoder(w io.Writer, e *Envelope) (*Encoder, error) {
 			return nil, err
 		}
 	}
-	stamp := strconv.FormatInt(max(e.Queued.Unix(), 0), 10) + " " + strconv.Itoa(e.Queued.Nanosecond()/1000)
-	_ = enc.put(recTime, stamp)
+	// Postfix's postdrop notes the time itself and refuses one that it is given:
+	// a zero time is left out.
+	if !e.Queued.IsZero() {
+		stamp := strconv.FormatInt(max(e.Queued.Unix(), 0), 10) + " " + strconv.Itoa(e.Queued.Nanosecond()/1000)
+		_ = enc.put(recTime, stamp)
+	}
 	for _, attr := range e.attributes() {
 		_ = enc.put(recAttr, attr)
 	}

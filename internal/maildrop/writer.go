@@ -61,7 +61,9 @@ func (w *Writer) Commit() error {
 	}
 	err := w.Encoder.Close()
 	if err == nil {
-		err = w.file.Chmod(0o700)
+		// Readable for pickup, which runs as mail_owner; the directory keeps
+		// everybody else out.
+		err = w.file.Chmod(0o744)
 	}
 	if err == nil {
 		err = w.file.Sync()

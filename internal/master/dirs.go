@@ -119,14 +119,32 @@ func (p *Program) MakeDirs(s *Settings) error {
 	return makeDirs(s, p.QueueDirs, owner)
 }
 
-// openLog opens the mail log that the settings ask for. open, when not nil,
+// logOptions says where the settings want the mail log. open, when not nil,
 // opens the log file for a process that may not do it itself.
+func logOptions(s *Settings, open func() (*os.File, error)) (event.LogOptions, error) {
+	return event.LogOptions{
+		File: s.MaillogFile, Mode: s.LogMode(), Facility: s.SyslogFacility, Hostname: s.Myhostname, Open: open,
+	}, event.CheckLogFile(s.MaillogFile, s.MaillogFilePrefixes)
+}
+
+// openLog opens the mail log.
 func openLog(s *Settings, m *event.Metrics, open func() (*os.File, error)) (*event.Log, error) {
-	if err := event.CheckLogFile(s.MaillogFile, s.MaillogFilePrefixes); err != nil {
+	opt, err := logOptions(s, open)
+	if err != nil {
 		return nil, err
 	}
-	return event.OpenLog(event.LogOptions{
-		File: s.MaillogFile, Mode: s.LogMode(), Facility: s.SyslogFacility,
-		Hostname: s.Myhostname, Metrics: m, Open: open,
-	})
+	opt.Metrics = m
+	return event.OpenLog(opt)
+}
+
+// changeLog goes over to the log of new settings; a file is opened again, which
+// is what a rotation needs. Without success the old log stays.
+func changeLog(log *event.Log, s *Settings, open func() (*os.File, error), warn func(string, ...any)) {
+	opt, err := logOptions(s, open)
+	if err == nil {
+		err = log.Change(opt)
+	}
+	if err != nil {
+		warn("cannot change the mail log: %v", err)
+	}
 }

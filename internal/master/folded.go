@@ -176,9 +176,7 @@ func (f *folded) next(ctx context.Context) error {
 	f.sockets.closeExcept(set)
 	f.gen, f.sockets, f.listeners = g, set, listeners
 	f.p.warnUnserved(cfg, f.rt.Master)
-	if err := f.rt.Log.Reopen(); err != nil {
-		f.rt.Master.Warnf("cannot reopen the mail log: %v", err)
-	}
+	changeLog(f.rt.Log, &s, nil, f.rt.Master.Warnf)
 	return nil
 }
 

@@ -55,9 +55,7 @@ func (m *supervisor) next() error {
 	}
 	m.sockets.closeExcept(set)
 	m.sockets = set
-	if err := m.file.Reopen(); err != nil {
-		m.log.Warnf("cannot reopen the mail log: %v", err)
-	}
+	changeLog(m.file, &s, nil, m.log.Warnf)
 	m.p.warnUnserved(cfg, m.log)
 	return nil
 }

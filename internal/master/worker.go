@@ -200,9 +200,7 @@ func (w *worker) reload(ctx context.Context, fresh sockets) error {
 	}
 	w.listeners.closeExcept(listeners)
 	w.gen, w.listeners = g, listeners
-	if err := w.rt.Log.Reopen(); err != nil {
-		w.rt.Master.Warnf("cannot reopen the mail log: %v", err)
-	}
+	changeLog(w.rt.Log, &s, func() (*os.File, error) { return w.openLog(&s) }, w.rt.Master.Warnf)
 	return nil
 }
 

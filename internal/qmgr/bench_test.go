@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postroad/internal/agent"
+	"postroad/internal/bounce"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
@@ -24,9 +25,9 @@ func (n *nowhere) Deliver(_ context.Context, d *agent.Delivery) []mail.Result {
 	return []mail.Result{{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "250 2.0.0 Ok"}}
 }
 
-func (*nowhere) Failure(context.Context, *Report) error { return nil }
-func (*nowhere) Delay(context.Context, *Report) error   { return nil }
-func (*nowhere) Success(context.Context, *Report) error { return nil }
+func (*nowhere) Failure(context.Context, *bounce.Report) (mail.QueueID, error) { return "", nil }
+func (*nowhere) Delay(context.Context, *bounce.Report) (mail.QueueID, error)   { return "", nil }
+func (*nowhere) Success(context.Context, *bounce.Report) (mail.QueueID, error) { return "", nil }
 
 // BenchmarkThrough takes 4 KiB messages through the store and the manager: one
 // synced commit, one delivery, one removal each, with 20 senders.

@@ -3,6 +3,7 @@ package qmgr
 import (
 	"time"
 
+	"postroad/internal/bounce"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
@@ -76,7 +77,7 @@ func (m *Manager) forget(msg *message, wake []wakeup) {
 func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup {
 	gen := m.gen.Load()
 	if len(msg.failed) > 0 {
-		err := gen.Reporter.Failure(m.ctx, &Report{Envelope: msg.env, Content: msg.content, Recipients: msg.failed})
+		_, err := gen.Reporter.Failure(m.ctx, &bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: msg.failed})
 		if err != nil {
 			m.log.Emit(event.BounceFailed{ID: msg.env.ID})
 			m.log.Warnf("%s: %v", msg.env.ID, err)
@@ -86,7 +87,7 @@ func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup 
 		}
 	}
 	if len(msg.succeeded) > 0 {
-		err := gen.Reporter.Success(m.ctx, &Report{Envelope: msg.env, Content: msg.content, Recipients: msg.succeeded})
+		_, err := gen.Reporter.Success(m.ctx, &bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: msg.succeeded})
 		if err != nil {
 			m.log.Warnf("%s: delivery report: %v", msg.env.ID, err) // RFC 3461 6: the report is optional, the delivery was not
 		}
@@ -134,9 +135,9 @@ func (m *Manager) warn(msg *message, c *queue.Change, s *Settings) {
 	if time.Since(msg.env.Arrived) < s.DelayWarning {
 		return
 	}
-	err := m.gen.Load().Reporter.Delay(m.ctx, &Report{
+	_, err := m.gen.Load().Reporter.Delay(m.ctx, &bounce.Report{
 		Envelope: msg.env, Content: msg.content, Recipients: msg.delayed,
-		Until: msg.env.Arrived.Add(s.lifetime(msg.env.Sender)),
+		RetryUntil: msg.env.Arrived.Add(s.lifetime(msg.env.Sender)),
 	})
 	if err != nil {
 		m.log.Warnf("%s: delay warning: %v", msg.env.ID, err)
@@ -243,7 +244,7 @@ func (m *Manager) warnWaiting(sum *queue.Summary) {
 	for _, stored := range sum.Jobs {
 		for _, w := range stored.Waiting {
 			for _, n := range w.Recipients {
-				msg.delayed = append(msg.delayed, Reported{
+				msg.delayed = append(msg.delayed, bounce.Failed{
 					Recipient: msg.env.Recipients[n], Result: reasonOf(w), When: stored.LastTry,
 				})
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postroad/internal/agent"
+	"postroad/internal/bounce"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
@@ -20,25 +21,9 @@ type Router interface {
 // Reporter is what qmgr asks of bounce(8). An error means that the report is
 // not committed and the recipients must wait.
 type Reporter interface {
-	Failure(ctx context.Context, r *Report) error
-	Delay(ctx context.Context, r *Report) error
-	Success(ctx context.Context, r *Report) error
-}
-
-// Report is what happened to some recipients of a message.
-type Report struct {
-	Envelope   *mail.Envelope
-	Content    mail.Content
-	Recipients []Reported
-	// Until is when delivery will be given up, for delay reports.
-	Until time.Time
-}
-
-// Reported is one recipient of a report.
-type Reported struct {
-	Recipient mail.Recipient
-	Result    mail.Result
-	When      time.Time
+	Failure(ctx context.Context, r *bounce.Report) (mail.QueueID, error)
+	Delay(ctx context.Context, r *bounce.Report) (mail.QueueID, error)
+	Success(ctx context.Context, r *bounce.Report) (mail.QueueID, error)
 }
 
 // Transport is one delivery service of master.cf.
@@ -112,7 +97,7 @@ type message struct {
 	active time.Time
 	// failed, succeeded and delayed are what reports will be about; failedNums
 	// are the recipient numbers of failed, pending their records on disk.
-	failed, succeeded, delayed []Reported
+	failed, succeeded, delayed []bounce.Failed
 	failedNums                 []int32
 	pending                    []*queue.Job
 	flags                      queue.Flags

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postroad/internal/agent"
+	"postroad/internal/bounce"
 	"postroad/internal/control"
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -63,7 +64,10 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) Resolve(_ context.Context, _, r mail.Address) (mail.Route, error) {
-	if w.badRoute {
+	w.mu.Lock()
+	bad := w.badRoute
+	w.mu.Unlock()
+	if bad {
 		return mail.Route{}, fmt.Errorf("table is broken")
 	}
 	return mail.Route{Transport: "smtp", Nexthop: mail.Nexthop(r.Domain()), Recipient: r}, nil
@@ -79,14 +83,14 @@ func (w *world) Deliver(_ context.Context, d *agent.Delivery) []mail.Result {
 		names = append(names, string(r.Address))
 	}
 	w.tries = append(w.tries, strings.Join(names, " "))
-	block := w.block
+	block, answer := w.block, w.answer
 	w.mu.Unlock()
 	if block != nil {
 		<-block
 	}
 	var out []mail.Result
 	for i, r := range d.Recipients {
-		res := w.answer(d, r)
+		res := answer(d, r)
 		res.Index = i
 		out = append(out, res)
 	}
@@ -96,18 +100,24 @@ func (w *world) Deliver(_ context.Context, d *agent.Delivery) []mail.Result {
 	return out
 }
 
-func (w *world) note(kind string, r *Report) error {
+func (w *world) note(kind string, r *bounce.Report) (mail.QueueID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range r.Recipients {
 		w.reports = append(w.reports, fmt.Sprintf("%s %s %s", kind, one.Recipient.Address, one.Result.Text))
 	}
-	return nil
+	return "", nil
 }
 
-func (w *world) Failure(_ context.Context, r *Report) error { return w.note("failure", r) }
-func (w *world) Delay(_ context.Context, r *Report) error   { return w.note("delay", r) }
-func (w *world) Success(_ context.Context, r *Report) error { return w.note("success", r) }
+func (w *world) Failure(_ context.Context, r *bounce.Report) (mail.QueueID, error) {
+	return w.note("failure", r)
+}
+func (w *world) Delay(_ context.Context, r *bounce.Report) (mail.QueueID, error) {
+	return w.note("delay", r)
+}
+func (w *world) Success(_ context.Context, r *bounce.Report) (mail.QueueID, error) {
+	return w.note("success", r)
+}
 
 // start opens the store and runs a manager on it.
 func (w *world) start() {
@@ -171,6 +181,20 @@ func (w *world) reported() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.reports, "|")
+}
+
+// says changes the answer of the agent.
+func (w *world) says(answer func(*agent.Delivery, mail.Recipient) mail.Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = answer
+}
+
+// routes breaks or mends the router.
+func (w *world) routes(bad bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.badRoute = bad
 }
 
 // left counts the messages in the store.
@@ -303,7 +327,7 @@ func TestDeadDestinationCostsOneProbe(t *testing.T) {
 			t.Errorf("%d probes after the backoff", got)
 		}
 		// It comes back: everything is delivered soon.
-		w.answer = newWorld(t).answer
+		w.says(newWorld(t).answer)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if w.left() != 0 {
@@ -344,7 +368,7 @@ func TestRestartFindsEverything(t *testing.T) {
 		w.send("c@x.test")
 		synctest.Wait()
 		w.stop()
-		w.answer = newWorld(t).answer
+		w.says(newWorld(t).answer)
 		w.tried()
 		w.start()
 		time.Sleep(310 * time.Second)
@@ -428,7 +452,7 @@ func TestLetterOvertakesList(t *testing.T) {
 func TestUnresolvedRecipientsWait(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(w *world) {
-		w.badRoute = true
+		w.routes(true)
 		w.start()
 		id := w.send("a@x.test")
 		synctest.Wait()
@@ -436,7 +460,7 @@ func TestUnresolvedRecipientsWait(t *testing.T) {
 		if err != nil || len(sum.Jobs) != 1 || sum.Jobs[0].Waiting[0].Text != resolverFailure {
 			t.Fatalf("summary %+v %v", sum, err)
 		}
-		w.badRoute = false
+		w.routes(false)
 		time.Sleep(310 * time.Second)
 		synctest.Wait()
 		if w.left() != 0 {
@@ -498,7 +522,7 @@ func TestHoldReleaseDelete(t *testing.T) {
 		if got := w.tried(); len(got) != 0 || w.left() != 1 {
 			t.Errorf("held mail was tried: %v, %d left", got, w.left())
 		}
-		w.answer = newWorld(t).answer
+		w.says(newWorld(t).answer)
 		change(control.OpRelease, keep, 1)
 		synctest.Wait()
 		time.Sleep(time.Second)
@@ -518,7 +542,7 @@ func TestFlushTriesAtOnce(t *testing.T) {
 			w.send(mail.Address(fmt.Sprintf("u%d@x.test", i)))
 		}
 		synctest.Wait()
-		w.answer = newWorld(t).answer
+		w.says(newWorld(t).answer)
 		w.m.Flush()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()

@@ -3,6 +3,7 @@ package qmgr
 import (
 	"time"
 
+	"postroad/internal/bounce"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
@@ -41,7 +42,7 @@ func (m *Manager) markDone(c *queue.Change, msg *message, sent []answer) {
 	msg.done += len(sent)
 	for _, a := range sent {
 		if wantsSuccess(msg.env, a.rcpt) && a.res.Enhanced != "" {
-			msg.succeeded = append(msg.succeeded, Reported{Recipient: a.rcpt, Result: a.res, When: now})
+			msg.succeeded = append(msg.succeeded, bounce.Failed{Recipient: a.rcpt, Result: a.res, When: now})
 		}
 	}
 }
@@ -115,7 +116,7 @@ func (m *Manager) settleJob(c *queue.Change, j *job) []wakeup {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, a := range bounced {
-		msg.failed = append(msg.failed, Reported{Recipient: a.rcpt, Result: a.res, When: now})
+		msg.failed = append(msg.failed, bounce.Failed{Recipient: a.rcpt, Result: a.res, When: now})
 		msg.failedNums = append(msg.failedNums, a.num)
 	}
 	if len(deferred) > 0 {
@@ -127,7 +128,7 @@ func (m *Manager) settleJob(c *queue.Change, j *job) []wakeup {
 		c.Put(next)
 		wake = append(wake, wakeup{next.Dest, next.Due})
 		for _, a := range deferred {
-			msg.delayed = append(msg.delayed, Reported{Recipient: a.rcpt, Result: a.res, When: now})
+			msg.delayed = append(msg.delayed, bounce.Failed{Recipient: a.rcpt, Result: a.res, When: now})
 		}
 	}
 	if len(j.untried) > 0 {

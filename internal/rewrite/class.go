@@ -71,29 +71,26 @@ func (e *Engine) classLists() [3]classList {
 }
 
 // warnBoth warns about a domain that is in two lists, where only the first
-// counts.
-func (e *Engine) warnBoth(ctx context.Context, class mail.Class, domain string) error {
-	if !e.set.HelpfulWarnings || class == mail.ClassDefault || class == mail.ClassRelay {
-		return nil
+// counts. A list that cannot tell decides nothing here, so it is passed over.
+func (e *Engine) warnBoth(ctx context.Context, class mail.Class, domain string) {
+	if !e.set.HelpfulWarnings {
+		return
 	}
-	first := "mydestination"
-	for _, c := range e.classLists() {
-		if c.class == class {
-			first = c.name
-			continue
-		}
-		if c.class == mail.ClassRelay && class != mail.ClassVirtualMailbox || c.class < class && class != mail.ClassLocal {
-			continue
-		}
-		both, err := c.list.Match(ctx, domain)
-		if err != nil {
-			return err
-		}
-		if both {
+	lists := e.classLists()
+	first, others := "", lists[:0]
+	switch class {
+	case mail.ClassLocal:
+		first, others = "mydestination", lists[:2]
+	case mail.ClassVirtualAlias:
+		first, others = lists[0].name, lists[1:]
+	case mail.ClassVirtualMailbox:
+		first, others = lists[1].name, lists[2:]
+	}
+	for _, c := range others {
+		if both, err := c.list.Match(ctx, domain); both && err == nil {
 			e.log.Warnf("do not list domain %s in BOTH %s and %s", domain, first, c.name)
 		}
 	}
-	return nil
 }
 
 // literalAddr reads a domain literal of RFC 5321 4.1.3.

@@ -59,7 +59,7 @@ func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (s
 			return value, err
 		}
 		if spot.Joined && !spot.Angle {
-			edits = append(edits, edit{spot.Start, spot.Start, ", "})
+			edits = append(edits, edit{spot.Start, spot.Start, ","})
 		}
 		if addr != spot.Addr || spot.Routed {
 			edits = append(edits, edit{spot.Start, spot.End, addr.External()})
@@ -73,12 +73,21 @@ func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (s
 	done := 0
 	for _, e := range edits {
 		keep := value[done:e.start]
-		if e.text == ", " {
-			keep = strings.TrimRight(keep, " \t")
-		}
-		out.WriteString(keep)
-		out.WriteString(e.text)
 		done = e.end
+		if e.text != "," {
+			out.WriteString(keep)
+			out.WriteString(e.text)
+			continue
+		}
+		// The comma goes before the white space, which may be a folded line.
+		text := strings.TrimRight(keep, " \t\r\n")
+		space := keep[len(text):]
+		if space == "" {
+			space = " "
+		}
+		out.WriteString(text)
+		out.WriteByte(',')
+		out.WriteString(space)
 	}
 	out.WriteString(value[done:])
 	return out.String(), nil
@@ -88,7 +97,7 @@ func RewriteHeader(value string, fn func(mail.Address) (mail.Address, error)) (s
 type Path struct {
 	// Addr is the address in internal form, empty for "<>".
 	Addr mail.Address
-	// Count is the number of addresses found; Null tells that "<>" was.
+	// Count is the number of addresses found, 0 for "<>"; it stops at 2.
 	Count int
 	// Angle tells that the text begins with "<" and ends with ">"; Routed that
 	// a source route was dropped.
@@ -283,20 +292,26 @@ func (s *scanner) token() {
 		s.skipTo('"')
 	case '[':
 		s.skipTo(']')
-	case '\\':
-		s.pos = min(s.pos+2, len(s.text))
 	default:
-		s.pos++
+		s.escape()
 		for s.pos < len(s.text) && !isSpecial(s.text[s.pos]) {
-			s.pos++
+			s.escape()
 		}
 	}
+}
+
+// escape skips one byte, or two when the first is a backslash.
+func (s *scanner) escape() {
+	if s.text[s.pos] == '\\' {
+		s.pos++
+	}
+	s.pos = min(s.pos+1, len(s.text))
 }
 
 // isSpecial tells whether c ends an atom.
 func isSpecial(c byte) bool {
 	switch c {
-	case ' ', '\t', '\r', '\n', '(', ')', '<', '>', '[', ']', ':', ';', '\\', ',', '"':
+	case ' ', '\t', '\r', '\n', '(', ')', '<', '>', '[', ']', ':', ';', ',', '"':
 		return true
 	}
 	return false
@@ -344,7 +359,7 @@ func parseSpec(raw string) (addr mail.Address, routed bool) {
 			raw, routed = raw[i:], true
 		}
 	}
-	if strings.IndexAny(raw, " \t\r\n(\"\\") < 0 {
+	if !strings.ContainsAny(raw, " \t\r\n(\"\\") {
 		return mail.Address(raw), routed
 	}
 	var b strings.Builder
@@ -381,8 +396,6 @@ func unquote(token string) string {
 		if n := len(token); n > 0 && token[n-1] == '"' && !oddBackslashes(token[:n-1]) {
 			token = token[:n-1]
 		}
-	} else if token[0] != '\\' {
-		return token
 	}
 	if strings.IndexByte(token, '\\') < 0 {
 		return unfold(token)
@@ -408,7 +421,7 @@ func oddBackslashes(s string) bool {
 
 // unfold removes line breaks, which mean nothing inside a token.
 func unfold(s string) string {
-	if strings.IndexAny(s, "\r\n") < 0 {
+	if !strings.ContainsAny(s, "\r\n") {
 		return s
 	}
 	return strings.NewReplacer("\r", "", "\n", "").Replace(s)

@@ -94,7 +94,12 @@ func (e *Engine) peel(ctx context.Context, addr string) (result string, local bo
 			}
 		}
 		if e.hasOperator(name) {
-			addr = e.rewrite(Local, name, strings.LastIndexByte(name, '@'))
+			at := strings.LastIndexByte(name, '@')
+			if at < 0 {
+				name = e.promote(Local, name, false)
+				at = strings.LastIndexByte(name, '@')
+			}
+			addr = e.rewrite(Local, name, at)
 			continue
 		}
 		if name == "" {
@@ -169,9 +174,7 @@ func (e *Engine) classRoute(ctx context.Context, r *Resolution, sender mail.Addr
 		}
 	}
 	r.Class = class
-	if err := e.warnBoth(ctx, class, domain); err != nil {
-		return err
-	}
+	e.warnBoth(ctx, class, domain)
 	r.Nexthop = mail.Nexthop(domain)
 	switch class {
 	case mail.ClassLocal:
@@ -211,19 +214,18 @@ func (e *Engine) tableName(name string) string {
 // offHost sets the route of mail that leaves this host: the next hop of the
 // transport, else that of the sender, else relayhost, else the domain.
 func (e *Engine) offHost(ctx context.Context, r *Resolution, sender mail.Address, t target) error {
+	relay := e.set.Relayhost
 	if !e.senderRelay.Empty() {
 		hit, err := e.bySender(ctx, e.senderRelay, sender, e.set.NullRelayKey)
 		if err != nil {
 			return err
 		}
-		switch {
-		case !hit.Found && e.set.Relayhost != "":
-			r.Nexthop = mail.Nexthop(e.set.Relayhost)
-		case hit.Found && !strings.EqualFold(hit.Value, "DUNNO"):
-			r.Nexthop = mail.Nexthop(hit.Value)
+		if hit.Found && !strings.EqualFold(hit.Value, "DUNNO") {
+			relay = hit.Value
 		}
-	} else if e.set.Relayhost != "" {
-		r.Nexthop = mail.Nexthop(e.set.Relayhost)
+	}
+	if relay != "" {
+		r.Nexthop = mail.Nexthop(relay)
 	}
 	r.set(t)
 	return nil

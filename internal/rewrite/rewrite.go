@@ -40,7 +40,8 @@ func (e *Engine) rewrite(context Context, addr string, at int) string {
 		return ""
 	}
 	if at < 0 {
-		addr = e.promote(context, addr)
+		// A local part that needs quotes means what it says.
+		addr = e.promote(context, addr, mail.Address(addr).External() != addr)
 		at = strings.LastIndexByte(addr, '@')
 	}
 	if at < 0 || at == len(addr)-1 {
@@ -55,10 +56,9 @@ func (e *Engine) rewrite(context Context, addr string, at int) string {
 	return stripDot(addr)
 }
 
-// promote makes user@domain of an address without "@". A local part that needs
-// quotes is opaque: it has no operators.
-func (e *Engine) promote(context Context, addr string) string {
-	opaque := mail.Address(addr).External() != addr
+// promote makes user@domain of an address without "@". An opaque one has no
+// operators.
+func (e *Engine) promote(context Context, addr string, opaque bool) string {
 	if !opaque && e.set.SwapBangpath {
 		if site, user, found := strings.Cut(addr, "!"); found {
 			return user + "@" + site

@@ -51,7 +51,7 @@ func openDB(typ, name string, o *Options) (Table, error) {
 		return openDBSource(title, name, o)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open database %s.db: %w", name, reason(err))
+		return nil, fmt.Errorf("open database %s.db: %w", name, Reason(err))
 	}
 	t, err := newBDBTable(typ, title, data)
 	if err != nil {
@@ -87,7 +87,7 @@ func newBDBTable(typ, title, data string) (*bdbTable, error) {
 func openDBSource(title, name string, o *Options) (Table, error) {
 	text, err := readText(o.path(name))
 	if err != nil {
-		return nil, fmt.Errorf("open database %s.db: %w", name, reason(fs.ErrNotExist))
+		return nil, fmt.Errorf("open database %s.db: %w", name, Reason(fs.ErrNotExist))
 	}
 	alias, command := isAliasText(text), "postmap"
 	if alias {

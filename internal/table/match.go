@@ -106,7 +106,7 @@ func (s *Set) addFile(l *MatchList, path string, negate bool, depth int) error {
 		err = fmt.Errorf("files include each other more than %d deep", maxIncludes)
 	}
 	if err != nil {
-		err = fmt.Errorf("open file %s: %w", path, reason(err))
+		err = fmt.Errorf("open file %s: %w", path, Reason(err))
 		l.warn("%s: %v", l.param, err)
 		l.items = append(l.items, matchItem{negate: negate, text: path, broken: err})
 		return nil

@@ -1,7 +1,6 @@
 package table
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -24,18 +23,24 @@ type posixText struct {
 
 // Errors of POSIX expressions, in the words of regerror(3).
 var (
-	errParen     = errors.New("Unmatched ( or \\(")
-	errBackslash = errors.New("Trailing backslash")
-	errRepeat    = errors.New("Invalid preceding regular expression")
-	errInterval  = errors.New("Invalid content of \\{\\}")
-	errBrace     = errors.New("Unmatched \\{")
-	errBracket   = errors.New("Unmatched [, [^, [:, [., or [=")
-	errRange     = errors.New("Invalid range end")
-	errClass     = errors.New("Invalid character class name")
-	errCollation = errors.New("Invalid collation character")
-	errBackref   = errors.New("Invalid back reference")
-	errTooBig    = errors.New("Regular expression too big")
+	errParen     error = words("Unmatched ( or \\(")
+	errBackslash error = words("Trailing backslash")
+	errRepeat    error = words("Invalid preceding regular expression")
+	errInterval  error = words("Invalid content of \\{\\}")
+	errBrace     error = words("Unmatched \\{")
+	errBracket   error = words("Unmatched [, [^, [:, [., or [=")
+	errRange     error = words("Invalid range end")
+	errClass     error = words("Invalid character class name")
+	errCollation error = words("Invalid collation character")
+	errBackref   error = words("Invalid back reference")
+	errTooBig    error = words("Regular expression too big")
 )
+
+// words are an error in the words of the C library, which begin with a capital.
+type words string
+
+// Error implements error.
+func (w words) Error() string { return string(w) }
 
 // Limits of an expression: glibc's on repeats, and ours on nesting.
 const (

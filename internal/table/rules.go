@@ -38,7 +38,7 @@ func ruleLines(typ, name string, o *Options) (ruleText, error) {
 	}
 	text, err := readText(o.path(name))
 	if err != nil {
-		return ruleText{}, fmt.Errorf("open %s: %w", name, reason(err))
+		return ruleText{}, fmt.Errorf("open %s: %w", name, Reason(err))
 	}
 	out := ruleText{}
 	r := lineReader{rest: text}

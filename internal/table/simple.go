@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -60,7 +59,7 @@ func (e *environ) String() string { return e.name }
 func (e *environ) Close() error { return nil }
 
 // errFail is what fail: says.
-var errFail = errors.New("Application error")
+var errFail error = words("Application error")
 
 // failing is fail: every access fails, for tests of a configuration.
 type failing struct{ name string }

@@ -105,9 +105,6 @@ func isAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// constant returns the text when the template has no groups.
-func (t *template) constant() (string, bool) { return t.text[0], len(t.groups) == 0 }
-
 // expand puts the groups of a match in; spans holds begin and end of each
 // group of s, -1 when it did not take part.
 func (t *template) expand(s string, spans []int) string {

@@ -52,7 +52,7 @@ func (m *memory) add(key, value string) bool {
 func openTexthash(name string, o *Options) (Table, error) {
 	text, err := readText(o.path(name))
 	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", name, reason(err))
+		return nil, fmt.Errorf("open database %s: %w", name, Reason(err))
 	}
 	return textTable("texthash:"+name, name, text, o, false), nil
 }

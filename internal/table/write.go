@@ -42,10 +42,13 @@ func IndexName(typ, path string) string {
 func EditFile(typ, path string) (*File, error) {
 	t, known := FindType(typ)
 	if !known {
-		return nil, fmt.Errorf("unsupported dictionary type: %s", typ)
+		return nil, fmt.Errorf("unsupported map type: %s", typ)
+	}
+	if t.write == nil && t.open == nil {
+		return nil, fmt.Errorf("unsupported map type: %s: this version of Postroad cannot make it yet", typ)
 	}
 	if t.write == nil {
-		return nil, fmt.Errorf("unsupported dictionary type: %s does not support bulk-mode creation.", typ)
+		return nil, fmt.Errorf("no 'map create' support for this type: %s", typ)
 	}
 	f := &File{typ: t, path: path + t.suffix}
 	if t.suffix == "" {
@@ -64,11 +67,11 @@ func (f *File) acquire() error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("open database %s: %w", f.path, reason(err))
+			return fmt.Errorf("open database %s: %w", f.path, Reason(err))
 		}
 		if err = lockFile(lock, syscall.LOCK_EX); err != nil {
 			lock.Close()
-			return fmt.Errorf("lock database %s: %w", f.path, reason(err))
+			return fmt.Errorf("lock database %s: %w", f.path, Reason(err))
 		}
 		mine, err1 := lock.Stat()
 		named, err2 := os.Stat(f.path)
@@ -87,7 +90,7 @@ func (f *File) Entries() ([]Entry, error) {
 	}
 	data, err := readAll(f.lock)
 	if err != nil {
-		return nil, fmt.Errorf("read database %s: %w", f.path, reason(err))
+		return nil, fmt.Errorf("read database %s: %w", f.path, Reason(err))
 	}
 	t, err := newBDBTable(f.typ.Name, f.path, data)
 	if err != nil {
@@ -138,13 +141,13 @@ func writeBtree(path string, entries []Entry, o WriteOptions) error {
 func replaceFile(path string, data []byte, o WriteOptions) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
 	if err != nil {
-		return fmt.Errorf("create database %s: %w", path, reason(err))
+		return fmt.Errorf("create database %s: %w", path, Reason(err))
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 			os.Remove(f.Name())
-			err = fmt.Errorf("write database %s: %w", path, reason(err))
+			err = fmt.Errorf("write database %s: %w", path, Reason(err))
 		}
 	}()
 	if o.ChangeOwner {

@@ -21,11 +21,18 @@ func NewMunger() *Munger { return &Munger{names: map[string]string{}} }
 var logID = regexp.MustCompile(`^[^[]*\[\d+\]: (?:warning: )?([0-9A-Za-z]{6,24}): `)
 
 // replyID finds the queue id in the reply to the end of the data.
-var replyID = regexp.MustCompile(`^2\d\d .*queued as ([0-9A-Za-z]{6,24})$`)
+var replyID = regexp.MustCompile(`^2\d\d .*queued as ([0-9A-Za-z]{6,24})\r?$`)
 
-// Learn takes note of a queue id in a line of the mail log or in a reply.
+// listID and jsonID find it in listings of the queue.
+var (
+	listID = regexp.MustCompile(`^([0-9A-Za-z]{6,24})[*!#]? +\d+ ` + weekday + ` `)
+	jsonID = regexp.MustCompile(`"queue_id": "([0-9A-Za-z]{6,24})"`)
+)
+
+// Learn takes note of a queue id in a line of the mail log, in a reply or in a
+// listing.
 func (m *Munger) Learn(line string) {
-	for _, re := range []*regexp.Regexp{logID, replyID} {
+	for _, re := range []*regexp.Regexp{logID, replyID, listID, jsonID} {
 		if g := re.FindStringSubmatch(line); g != nil && IsQueueID(g[1]) {
 			m.Name(g[1])
 		}
@@ -97,7 +104,9 @@ var mungeRows = []mungeRow{
 	{regexp.MustCompile(`"message_size": \d+`), `"message_size": SIZE`},
 	{regexp.MustCompile(`^-Queue ID- +--Size-- ----Arrival Time---- -Sender/Recipient-------$`), "-Queue ID- --Size-- ----Arrival Time---- -Sender/Recipient-------"},
 	{regexp.MustCompile(`^-- \d+ Kbytes in`), "-- N Kbytes in"},
-	{regexp.MustCompile(`with cipher \S+ \(\d+/\d+ bits\)(?: key-exchange [-\w]+(?: \([^)]*\))? server-signature [-\w]+ \([^)]*\)(?: server-digest \w+)?)?`), "with CIPHER"},
+	// What two TLS libraries agree on.
+	{regexp.MustCompile(`with cipher \S+ \(\d+/\d+ bits\)`), "with CIPHER"},
+	{regexp.MustCompile(`key-exchange [-\w]+(?: \([^)]*\))? server-signature [-\w]+ \([^)]*\)(?: server-digest \w+)?`), "KEYEXCHANGE"},
 }
 
 // Line hides what varies in one line.

@@ -391,6 +391,9 @@ func (c *sinkConn) answer(verb, line, ordinary string) (bool, error) {
 			}
 		case "stall":
 			Pause(c.sink.ctx, a.delay)
+			if c.sink.ctx.Err() != nil {
+				return positive, errSinkEnd
+			}
 		case "reset":
 			if t, ok := c.raw.(*net.TCPConn); ok {
 				_ = t.SetLinger(0) // without it the peer sees an orderly end

@@ -6,9 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"regexp"
 	"strings"
-	"time"
 
 	"postroad/internal/testkit"
 )
@@ -28,45 +27,37 @@ func (p *stage) collect(ctx context.Context) (*Raw, error) {
 		}
 	}
 	for _, addr := range p.order {
-		for i, m := range p.sinks[addr].Messages() {
-			p.say("")
-			p.say("== sink %s message %d", addr, i+1)
-			p.say("client %s helo %s tls %v", m.Client, m.Helo, m.TLS)
-			p.say("mail %s", m.Mail)
+		for _, m := range p.sinks[addr].Messages() {
+			head := fmt.Sprintf("client %s helo %s tls %v\nmail %s\n", m.Client, m.Helo, m.TLS, m.Mail)
 			for _, r := range m.Rcpts {
-				p.say("rcpt %s", r)
+				head += "rcpt " + r + "\n"
 			}
-			p.text(m.Data)
+			p.mail = append(p.mail, Delivered{Where: "sink " + addr, Text: head + quote(m.Data)})
 		}
 	}
 	log, err := p.Log()
 	if err != nil {
 		return nil, err
 	}
-	return &Raw{Steps: p.out, Log: log}, nil
+	return &Raw{Steps: p.out, Mail: p.mail, Log: log}, nil
 }
 
-// text records the lines of a message, with its line ends made visible where
-// they are not the usual ones.
-func (p *stage) text(s string) {
+// quote shows a message: each line behind a bar, with line ends made visible
+// where they are not the usual ones.
+func quote(s string) string {
+	var b strings.Builder
 	for line := range strings.Lines(s) {
 		line = strings.TrimSuffix(line, "\n")
 		line = strings.TrimSuffix(line, "\r")
-		p.say("| %s", strings.ReplaceAll(line, "\r", "<CR>"))
+		b.WriteString("| " + strings.ReplaceAll(line, "\r", "<CR>") + "\n")
 	}
-}
-
-// delivered is a message in a mailbox, for sorting.
-type delivered struct {
-	where, text string
-	when        time.Time
+	return b.String()
 }
 
 // mailboxes records every message in files below root: one a file in new and
 // cur of a Maildir, whole files elsewhere.
 func (p *stage) mailboxes(root string) error {
-	var all []delivered
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
@@ -90,25 +81,14 @@ func (p *stage) mailboxes(root string) error {
 			return err
 		}
 		where += fmt.Sprintf(" mode %o owner %s", fi.Mode().Perm(), owner)
-		all = append(all, delivered{where: where, text: string(text), when: fi.ModTime()})
+		p.mail = append(p.mail, Delivered{Where: "mailbox " + where, Text: quote(string(text))})
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	sort.SliceStable(all, func(i, j int) bool {
-		if all[i].where != all[j].where {
-			return all[i].where < all[j].where
-		}
-		return all[i].when.Before(all[j].when)
-	})
-	for _, d := range all {
-		p.say("")
-		p.say("== mailbox %s", d.where)
-		p.text(d.text)
-	}
-	return nil
 }
+
+// advice is what Postfix says to an administrator whose compatibility_level is
+// lower than the program's.
+var advice = regexp.MustCompile(`^stderr: postfix: .*(?:backwards-compatible|COMPATIBILITY_README|backwards compatibility)`)
 
 // Transcript is a play with everything hidden that may vary.
 func (r *Raw) Transcript() []string {
@@ -120,11 +100,16 @@ func (r *Raw) Transcript() []string {
 		if _, reply, ok := strings.Cut(line, "< "); ok {
 			m.Learn(reply)
 		}
+		m.Learn(line)
 	}
 	var out []string
 	for _, line := range r.Steps {
-		out = append(out, m.Line(line))
+		if !advice.MatchString(line) {
+			out = append(out, m.Line(line))
+		}
 	}
+	out = sortListings(out)
+	out = append(out, arrangeMail(r.Mail, m)...)
 	out = append(out, "", "== log")
 	return append(out, arrange(r.Log, m)...)
 }

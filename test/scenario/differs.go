@@ -13,6 +13,9 @@ import (
 //	d SEP REGEXP SEP                     3.11 has no such line
 //	a SEP REGEXP SEP LINE SEP            3.11 has LINE behind it
 //	i SEP REGEXP SEP LINE SEP            3.11 has LINE before it
+//	c SEP REGEXP SEP LINE SEP            where no log line about a message that a
+//	                                     client sent matches, 3.11 has LINE as the
+//	                                     last of them ("QID" stands for its name)
 //
 // SEP is any character, the same each time, without blanks around it.
 type Differ struct {
@@ -40,8 +43,8 @@ func parseDiffers(text string) ([]Differ, error) {
 
 // parseDiffer reads one line.
 func parseDiffer(line string) (Differ, error) {
-	if len(line) < 3 || !strings.Contains("sdai", line[:1]) {
-		return Differ{}, fmt.Errorf("want s, d, a or i and a separator")
+	if len(line) < 3 || !strings.Contains("sdaic", line[:1]) {
+		return Differ{}, fmt.Errorf("want s, d, a, i or c and a separator")
 	}
 	parts := strings.Split(line[2:], line[1:2])
 	want := 3
@@ -65,6 +68,10 @@ func parseDiffer(line string) (Differ, error) {
 // Apply leads the lines of a 3.7 transcript to those of 3.11.
 func Apply(differs []Differ, lines []string) []string {
 	for _, d := range differs {
+		if d.kind == 'c' {
+			lines = d.closeBlocks(lines)
+			continue
+		}
 		var out []string
 		for _, line := range lines {
 			if !d.find.MatchString(line) {
@@ -83,4 +90,47 @@ func Apply(differs []Differ, lines []string) []string {
 		lines = out
 	}
 	return lines
+}
+
+// clientLine is the first line about a message that came by SMTP.
+var clientLine = regexp.MustCompile(`^\S*smtpd: (QID\d+): client=`)
+
+// closeBlocks adds the rule's line to each block of the log that is about a
+// message from a client and has no line that matches.
+func (d Differ) closeBlocks(lines []string) []string {
+	var out []string
+	for i := 0; i < len(lines); {
+		j := i + 1
+		for j < len(lines) && lines[j] != "" {
+			j++
+		}
+		block := lines[i:j]
+		out = append(out, block...)
+		if id := blockOf(block); id != "" && !matchAny(d.find, block) {
+			out = append(out, strings.ReplaceAll(d.text, "QID", id))
+		}
+		i = j
+	}
+	return out
+}
+
+// blockOf is the queue id that a block of the log is about, if a client sent
+// the message.
+func blockOf(block []string) string {
+	for _, line := range block {
+		if g := clientLine.FindStringSubmatch(line); g != nil {
+			return g[1]
+		}
+	}
+	return ""
+}
+
+// matchAny tells whether some line matches.
+func matchAny(re *regexp.Regexp, lines []string) bool {
+	for _, line := range lines {
+		if re.MatchString(line) {
+			return true
+		}
+	}
+	return false
 }

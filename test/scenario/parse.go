@@ -43,6 +43,9 @@ type File struct {
 // Sink is a remote server: its address and its script.
 type Sink struct{ Addr, Script string }
 
+// local tells whether the sink is a UNIX socket.
+func (s Sink) local() bool { return strings.HasPrefix(s.Addr, "/") }
+
 // Step is one line of the script.
 type Step struct {
 	Line int

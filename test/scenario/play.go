@@ -22,10 +22,18 @@ func Jobs() map[string]box.Job {
 
 // Raw is what a play gave, before anything is hidden.
 type Raw struct {
-	// Steps is the record of the script, then mailboxes and sinks.
+	// Steps is the record of the script, as it was played.
 	Steps []string
+	// Mail is what arrived in mailboxes and at sinks.
+	Mail []Delivered
 	// Log is the mail log.
 	Log []string
+}
+
+// Delivered is one message at its end.
+type Delivered struct {
+	// Where names the mailbox or the sink; Text shows envelope and content.
+	Where, Text string
 }
 
 // Play plays the scenario to a subject.
@@ -50,6 +58,7 @@ type stage struct {
 	order   []string        // of the sinks
 	gone    map[string]bool // clients whose session the server has ended
 	out     []string
+	mail    []Delivered
 	running bool
 	closed  int // sessions that have ended
 }
@@ -91,6 +100,9 @@ func (p *stage) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p.sc.Sinks {
+		if s.local() {
+			continue // in a directory that the server makes
+		}
 		if err := p.startSink(s); err != nil {
 			return err
 		}
@@ -122,7 +134,7 @@ func (p *stage) prepare(ctx context.Context) error {
 func (p *stage) startSink(s Sink) error {
 	var sink *testkit.Sink
 	var err error
-	if strings.HasPrefix(s.Addr, "/") {
+	if s.local() {
 		if err := os.MkdirAll(filepath.Dir(s.Addr), 0o755); err != nil {
 			return err
 		}
@@ -148,7 +160,17 @@ func (p *stage) startSink(s Sink) error {
 // start starts the server.
 func (p *stage) start(ctx context.Context) error {
 	p.running = true
-	return p.StartServer(ctx, "/etc/postfix", box.ServerIP+":25")
+	if err := p.StartServer(ctx, "/etc/postfix", box.ServerIP+":25"); err != nil {
+		return err
+	}
+	for _, s := range p.sc.Sinks {
+		if s.local() && p.sinks[s.Addr] == nil {
+			if err := p.startSink(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // say adds lines to the record.

@@ -36,6 +36,8 @@ type attempt struct {
 	tlsText                string
 	connected              time.Time
 	retryPlain             bool
+	// cur is the session in use, so that a panic does not leave it open.
+	cur *session
 	// todo are the recipients of the transaction under way.
 	todo []int
 }
@@ -185,7 +187,9 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 		a.d.Logger.Emit(event.ServerUnreachable{Text: fail.text})
 		return false
 	}
+	a.cur = s
 	s.pol, s.key = pol, a.site.name
+	s.log, s.id = a.d.Logger, a.d.Envelope.ID
 	a.finalServer = a.finalSite && lastServer
 	// A context that ends closes the connection, which wakes whatever waits.
 	stop := context.AfterFunc(ctx, s.abandon)
@@ -212,7 +216,8 @@ func (a *attempt) reuse(ctx context.Context) (target, bool) {
 		stop := context.AfterFunc(ctx, s.abandon)
 		a.connected = time.Now()
 		a.finalServer = false
-		a.tlsText = s.tlsText
+		a.cur, a.tlsText = s, s.tlsText
+		s.log, s.id = a.d.Logger, a.d.Envelope.ID
 		dead := a.transact(ctx, s)
 		a.retryPlain = false
 		stop()
@@ -229,6 +234,7 @@ func (a *attempt) reuse(ctx context.Context) (target, bool) {
 // release puts a session into the cache or ends it, and opens the recipients
 // that were kept for another server.
 func (a *attempt) release(s *session, good bool) {
+	a.cur = nil
 	a.c.giveBuf(s)
 	if good && s.cacheable() && a.wantCache(s) {
 		a.c.pool.put(s)

@@ -144,6 +144,9 @@ func (c *Client) Deliver(ctx context.Context, d *agent.Delivery) (results []mail
 	defer func() {
 		if p := recover(); p != nil {
 			d.Logger.Errorf("%s: delivery to %s: %v", d.Envelope.ID, d.Route.Nexthop, p)
+			if a.cur != nil {
+				a.cur.abandon()
+			}
 		}
 		// Whatever happened, each recipient has an answer.
 		a.bulkFail(nil, newFailure("4.3.0", "unknown mail transport error"), failFinal)

@@ -34,6 +34,12 @@ func replyFailure(r *reply, host, before, after string) *failure {
 func lookupFailure(err error, dsn string) *failure {
 	var e *dns.Error
 	if errors.As(err, &e) {
+		switch {
+		case e.Kind == dns.Invalid:
+			return newFailure("5.4.4", e.Error())
+		case e.Type == "":
+			return newFailure(dsn, e.Error())
+		}
 		return newFailure(dsn, "Host or domain name not found. "+e.Error())
 	}
 	return newFailure(dsn, err.Error())

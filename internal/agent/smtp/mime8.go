@@ -29,7 +29,7 @@ type qpReader struct {
 	encode bool
 	// stack holds the boundaries of the containers around.
 	stack [][]byte
-	// line tells that the input is at the start of a line.
+	// start tells that the input is at the start of a line.
 	start bool
 }
 
@@ -65,7 +65,7 @@ func (q *qpReader) step() {
 	}
 	switch {
 	case q.inHeader:
-		q.headerLine(line, start)
+		q.headerLine(line, start && whole)
 	case start && q.delimiter(line):
 	case q.encode:
 		q.out = appendQP(q.out, line, whole)
@@ -82,8 +82,8 @@ func (q *qpReader) step() {
 }
 
 // headerLine collects a header up to the empty line, then decides.
-func (q *qpReader) headerLine(line []byte, start bool) {
-	empty := start && len(bytes.TrimRight(line, "\r\n")) == 0
+func (q *qpReader) headerLine(line []byte, alone bool) {
+	empty := alone && len(bytes.TrimRight(line, "\r\n")) == 0
 	if !empty && len(q.header)+len(line) <= maxHeader {
 		q.header = append(q.header, line...)
 		return
@@ -203,14 +203,12 @@ func hasName(line []byte, name string) bool {
 
 // boundary is the boundary parameter of a content type.
 func boundary(value []byte) []byte {
-	lower := bytes.ToLower(value)
-	for at := 0; ; {
-		i := bytes.Index(lower[at:], []byte("boundary"))
-		if i < 0 {
-			return nil
+	const name = "boundary"
+	for at := 0; at+len(name) <= len(value); at++ {
+		if !strings.EqualFold(string(value[at:at+len(name)]), name) {
+			continue
 		}
-		at += i + len("boundary")
-		rest := bytes.TrimLeft(value[at:], " \t\r\n")
+		rest := bytes.TrimLeft(value[at+len(name):], " \t\r\n")
 		if len(rest) == 0 || rest[0] != '=' {
 			continue
 		}
@@ -227,6 +225,7 @@ func boundary(value []byte) []byte {
 		}
 		return bytes.Clone(rest)
 	}
+	return nil
 }
 
 // appendQP appends a line in quoted-printable, no longer than 76 characters

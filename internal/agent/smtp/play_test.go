@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +27,8 @@ import (
 //	"> text"   send a line                "< text"  expect a line
 //	"data"     read up to the final dot   "drop"    close the connection
 //	"stall"    wait until the client goes "wait 5s" let time pass
-//	"raw text" send without line end
+//	"raw text" send without line end       "tls"     TLS handshake as the server
+//	"brk"      take the ClientHello, then close
 type world struct {
 	t       *testing.T
 	mx      map[string][]dns.MXRecord
@@ -38,6 +40,7 @@ type world struct {
 	data    []string
 	log     lines
 	wg      sync.WaitGroup
+	cert    tls.Certificate
 }
 
 // lines is an event.Sink that keeps the text.
@@ -141,6 +144,15 @@ func (w *world) play(c net.Conn, address string, script []string) {
 			w.mu.Lock()
 			w.data = append(w.data, b.String())
 			w.mu.Unlock()
+		case "tls":
+			tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{w.cert}})
+			if err := tc.Handshake(); err != nil {
+				return
+			}
+			c, in = tc, bufio.NewReader(tc)
+		case "brk":
+			in.ReadByte()
+			return
 		case "wait":
 			d, _ := time.ParseDuration(arg)
 			time.Sleep(d)
@@ -265,4 +277,13 @@ func steps(parts ...any) []string {
 		}
 	}
 	return out
+}
+
+func mustPair(t *testing.T, cert, key []byte) tls.Certificate {
+	t.Helper()
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
 }

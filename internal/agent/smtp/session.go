@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -55,6 +55,8 @@ type session struct {
 	c    *Client
 	t    target
 	conn net.Conn
+	// raw is the connection below TLS; closing it wakes whoever waits.
+	raw net.Conn
 	// name is "host[addr]", relay "host[addr]:port", as logs show them.
 	name, relay string
 	rd          replyReader
@@ -67,6 +69,9 @@ type session struct {
 	user   string // logged in as
 	pol    policy
 	tls    *mail.TLS
+	// log and id are those of the delivery under way.
+	log *event.Logger
+	id  mail.QueueID
 	// tlsText is what the log says about TLS.
 	tlsText string
 	// key is where the cache keeps the session, uses counts transactions.
@@ -107,7 +112,7 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 		}
 		return nil, newFailure("4.4.1", "connect to "+s.relay+": "+text)
 	}
-	s.conn = conn
+	s.conn, s.raw = conn, conn
 	s.rd.buf = make([]byte, readBufSize)
 	s.rd.reset(conn)
 	return s, nil
@@ -154,7 +159,7 @@ func (c *Client) source(to netip.Addr) net.Addr {
 }
 
 // abandon wakes whoever waits for the server, for good.
-func (s *session) abandon() { s.conn.Close() }
+func (s *session) abandon() { s.raw.Close() }
 
 // flush sends what was collected.
 func (s *session) flush(timeout time.Duration) error {
@@ -185,7 +190,11 @@ func (s *session) read(timeout time.Duration, each func([]byte)) (reply, error) 
 	r, err := s.rd.read(timeout, each)
 	if s.rd.garbage && !s.noCache {
 		s.noCache = true
-		s.c.Log.Warnf("non-%s response from %s: %.100s", strings.ToUpper(s.c.proto()), s.relay, r.text)
+		word := "ESMTP"
+		if s.c.LMTP {
+			word = "LMTP"
+		}
+		s.log.Warnf("%s: non-%s response from %s: %.100s", s.id, word, s.relay, r.text)
 	}
 	return r, err
 }
@@ -334,7 +343,7 @@ func (a *attempt) notMyself(s *session) bool {
 	if a.c.LMTP || s.t.port != 25 {
 		return true
 	}
-	a.d.Logger.Warnf("host %s replied to HELO/EHLO with my own hostname %s", s.name, a.c.Common.MyHostname)
+	a.d.Logger.Warnf("host %s replied to HELO/EHLO with my own hostname %s", s.relay, a.c.Common.MyHostname)
 	dsn := "4.4.6"
 	if s.t.best {
 		dsn = "5.4.6"
@@ -356,7 +365,7 @@ func (s *session) feature(line []byte) {
 		if len(words) > 1 {
 			n, err := strconv.ParseInt(string(words[1]), 10, 64)
 			if err != nil || n < 0 {
-				s.c.Log.Warnf("bad EHLO SIZE limit %q from %s", words[1], s.relay)
+				s.log.Warnf("bad EHLO SIZE limit %q from %s", words[1], s.relay)
 				return
 			}
 			s.size = n
@@ -368,9 +377,4 @@ func (s *session) feature(line []byte) {
 			s.feat |= xforwardNames[strings.ToUpper(string(w))]
 		}
 	}
-}
-
-// isReset tells an error of a connection that the server closed.
-func isReset(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }

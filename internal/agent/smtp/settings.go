@@ -135,8 +135,6 @@ type Settings struct {
 	TLSWrapperMode bool `postconf:"smtp_tls_wrappermode,lmtp"`
 	// TLSConnectionReuse keeps TLS connections, too.
 	TLSConnectionReuse bool `postconf:"smtp_tls_connection_reuse,lmtp"`
-	// TLSBlockEarlyReply refuses a server that talks ahead of the handshake.
-	TLSBlockEarlyReply bool `postconf:"smtp_tls_block_early_mail_reply,lmtp"`
 	// TLSCAfile and TLSCApath hold the authorities that are trusted.
 	TLSCAfile string `postconf:"smtp_tls_CAfile,lmtp"`
 	// TLSCApath is a directory of them.

@@ -61,6 +61,10 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 	}
 	c, err := New(cfg)
 	fatal(err)
+	if err == nil && (c.level == LevelDANE || c.level == LevelDANEOnly) {
+		problems = append(problems, postconf.Problem{Text: name + "_tls_security_level = " + c.level.String() +
+			": TLSA records are not looked up; dane is treated as may, and mail for dane-only destinations is deferred"})
+	}
 	return c, problems
 }
 

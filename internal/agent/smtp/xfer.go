@@ -335,11 +335,14 @@ func (x *xfer) fail(ctx context.Context, err error, at stage) (dead bool) {
 
 // said is the failure that a reply is.
 func (x *xfer) said(r *reply, command string) *failure {
-	f := replyFailure(r, x.s.t.host, "host "+x.s.name+" said: ", " (in reply to "+command+")")
-	if f.dsn[0] != '4' && f.dsn[0] != '5' || r.class() != 4 && r.class() != 5 {
-		// A reply that fits nothing is trouble that may pass.
-		f.dsn, f.text = "4.5.0", "Protocol error: "+f.text
-		x.s.noCache = true
+	s := x.s
+	f := replyFailure(r, s.t.host, "host "+s.name+" said: ", " (in reply to "+command+")")
+	if f.dsn[0] != '4' && f.dsn[0] != '5' {
+		// Success where it makes no sense.
+		f.dsn, f.text = "5.5.0", "Protocol error: "+f.text
+	}
+	if r.class() != 4 && r.class() != 5 {
+		s.noCache = true
 	}
 	return f
 }

@@ -3,6 +3,7 @@ package box
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -129,6 +130,9 @@ func (b *Box) Exec(ctx context.Context, c Command) (Output, error) {
 	out := Output{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 	if ctx.Err() != nil {
 		return out, fmt.Errorf("%s: %w", c.Line, ctx.Err())
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // the command has ended; a daemon it started has our pipes
 	}
 	if _, ended := err.(*exec.ExitError); err != nil && !ended {
 		return out, fmt.Errorf("%s: %w", c.Line, err)

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// reason returns the bare system error of a file operation in the words of
+// Reason returns the bare system error of a file operation in the words of
 // strerror(3), without the path that Go puts before it.
-func reason(err error) error {
+func Reason(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+
+	"postroad/internal/agent"
+	"postroad/internal/agent/smtp"
+	"postroad/internal/bounce"
+	"postroad/internal/cleanup"
+	"postroad/internal/dns"
+	"postroad/internal/event"
+	"postroad/internal/mail"
+	"postroad/internal/master"
+	"postroad/internal/postconf"
+	"postroad/internal/privdeliver"
+	"postroad/internal/qmgr"
+	"postroad/internal/rewrite"
+	"postroad/internal/table"
+)
+
+// generation is everything that is built from one reading of the configuration.
+// It never changes; a reload builds a new one whole.
+type generation struct {
+	cfg      *postconf.Config
+	settings Settings
+	tables   *table.Set
+	rewrite  *rewrite.Engine
+	cleanup  *cleanup.Service
+	bounce   *bounce.Service
+	qmgr     *qmgr.Generation
+	clients  []*smtp.Client
+}
+
+// Settings are the main.cf parameters that concern the server as a whole.
+type Settings struct {
+	QueueDirectory string `postconf:"queue_directory"`
+	LongQueueIDs   bool   `postconf:"enable_long_queue_ids"`
+	UTF8           bool   `postconf:"smtputf8_enable"`
+	DefaultTable   string `postconf:"default_database_type"`
+	SyslogName     string `postconf:"syslog_name"`
+	MessageLimit   int64  `postconf:"message_size_limit"`
+	// FlushUsers and MailqUsers are those who may ask for what the commands do.
+	FlushUsers   []string `postconf:"authorized_flush_users"`
+	MailqUsers   []string `postconf:"authorized_mailq_users"`
+	FlushDomains []string `postconf:"fast_flush_domains"`
+	// MetricsListen is the address of the /metrics page, empty for none.
+	MetricsListen string   `postconf:"postroad_metrics_listen"`
+	Interfaces    []string `postconf:"inet_interfaces"`
+}
+
+// builder collects what goes wrong while a generation is built.
+type builder struct {
+	rt       *master.Runtime
+	resolver *dns.Resolver
+	users    *privdeliver.Users
+	spool    cleanup.Spool
+	problems []postconf.Problem
+}
+
+// build builds a generation. All problems are logged; a fatal one is the error,
+// and then nothing of the generation is used.
+func (b *builder) build(g *master.Generation) (*generation, error) {
+	view := g.Config.View(nil)
+	gen := &generation{cfg: g.Config}
+	b.note(view.Decode(&gen.settings))
+	log := event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1)
+	voice := func(name string) *event.Logger { return log.With(gen.settings.SyslogName+"/"+name, 1) }
+	gen.tables = table.NewSet(table.Options{
+		QueueDir: gen.settings.QueueDirectory, UTF8: gen.settings.UTF8, DefaultType: gen.settings.DefaultTable,
+		Warn: voice("postroad").Warnf,
+	})
+	var problems []postconf.Problem
+	gen.rewrite, problems = rewrite.New(b.service(g, "rewrite"), gen.tables, voice("trivial-rewrite"))
+	b.note(problems)
+	gen.cleanup, problems = cleanup.New(b.service(g, "cleanup"), cleanup.Deps{
+		Tables: gen.tables, Rewrite: gen.rewrite, Spool: b.spool, Log: voice("cleanup"),
+	})
+	b.note(problems)
+	var reports bounce.Settings
+	b.note(b.service(g, "bounce").Decode(&reports))
+	reports.MyOrigin = gen.rewrite.Myorigin()
+	gen.bounce = bounce.New(reports, gen.postReport, voice("bounce"))
+	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Transports: map[mail.Transport]*qmgr.Transport{}}
+	b.note(b.service(g, "qmgr").Decode(&gen.qmgr.Settings))
+	b.transports(gen)
+	for _, p := range b.problems {
+		if p.Fatal {
+			log.Fatalf("%s", p.Error())
+		} else {
+			log.Warnf("%s", p.Error())
+		}
+	}
+	if postconf.HasFatal(b.problems) {
+		gen.close()
+		return nil, errors.New(firstFatal(b.problems))
+	}
+	return gen, nil
+}
+
+// firstFatal is the problem that is told to who asked for a reload; the log has
+// all of them.
+func firstFatal(problems []postconf.Problem) string {
+	for _, p := range problems {
+		if p.Fatal {
+			return p.Error()
+		}
+	}
+	return ""
+}
+
+func (b *builder) note(problems []postconf.Problem) { b.problems = append(b.problems, problems...) }
+
+// service is the view of a master.cf service, with its -o, or main.cf alone.
+func (b *builder) service(g *master.Generation, name string) *postconf.View {
+	if s := g.Config.Service(name, "unix"); s != nil {
+		return g.Config.View(s)
+	}
+	return g.Config.View(nil)
+}
+
+// transports builds the delivery agents of master.cf.
+func (b *builder) transports(gen *generation) {
+	deps := &agent.Deps{
+		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Resolve: gen.rewrite.Resolve,
+		Rewrite: func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
+		Submit:  gen.forward,
+		Log:     event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
+	}
+	main := gen.cfg.View(nil)
+	for _, s := range gen.cfg.Active() {
+		if s.Type != "unix" {
+			continue
+		}
+		view := gen.cfg.View(s)
+		a, problems := b.agent(gen, view, deps)
+		b.note(problems)
+		if a == nil {
+			continue
+		}
+		limits, problems := qmgr.ReadLimits(main, s)
+		b.note(problems)
+		gen.qmgr.Transports[mail.Transport(s.Name)] = &qmgr.Transport{Agent: a, Limits: limits, LogName: logName(view, s.Program())}
+	}
+	gen.qmgr.Fallback = &qmgr.Transport{Agent: unavailable{}, LogName: gen.settings.SyslogName + "/error", Limits: qmgr.Limits{Initial: 5, Recipients: 50}}
+}
+
+// logName is the tag of a service's log lines: its own syslog_name and its program.
+func logName(view *postconf.View, program string) string {
+	name, err := view.Value("syslog_name")
+	if err != nil || name == "" {
+		name = "postfix"
+	}
+	return name + "/" + program
+}
+
+// agent builds the agent of one service; nil when the service is no agent of ours.
+func (b *builder) agent(gen *generation, view *postconf.View, deps *agent.Deps) (agent.Agent, []postconf.Problem) {
+	program := view.Service().Program()
+	if program == "smtp" || program == "lmtp" {
+		c, problems := smtp.FromView(view, program == "lmtp", smtp.Deps{
+			Tables: gen.tables, Resolver: b.resolver, Own: gen.rewrite.OwnAddress, Log: deps.Log,
+			Source4: gen.source(true), Source6: gen.source(false),
+		})
+		if c == nil {
+			return nil, problems
+		}
+		gen.clients = append(gen.clients, c)
+		return c, problems
+	}
+	for _, row := range agent.Rows() {
+		if row.Program == program {
+			return row.New(view, deps)
+		}
+	}
+	return nil, nil
+}
+
+// source is the address that mail leaves from when inet_interfaces names just one
+// address of a family, as Postfix does.
+func (g *generation) source(four bool) netip.Addr {
+	var only netip.Addr
+	for _, item := range g.settings.Interfaces {
+		addr, err := netip.ParseAddr(item)
+		if err != nil {
+			return netip.Addr{}
+		}
+		if addr.Is4() != four || addr.IsLoopback() {
+			continue
+		}
+		if only.IsValid() {
+			return netip.Addr{}
+		}
+		only = addr
+	}
+	return only
+}
+
+// close ends what the generation keeps open.
+func (g *generation) close() {
+	for _, c := range g.clients {
+		c.Close()
+	}
+	_ = g.tables.Close()
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"postroad/internal/agent"
+	"postroad/internal/bounce"
+	"postroad/internal/cleanup"
+	"postroad/internal/mail"
+	"postroad/internal/rewrite"
+)
+
+// spool is the queue as cleanup sees it.
+type spool struct{ door *storeDoor }
+
+// Begin implements cleanup.Spool.
+func (s spool) Begin() (cleanup.Writer, error) {
+	w, err := s.door.Begin()
+	if err != nil {
+		return nil, err // a nil *queue.Writer must not become a Writer
+	}
+	return w, nil
+}
+
+// submission is a message that comes from inside.
+type submission struct {
+	sender  mail.Address
+	params  cleanup.SenderParams
+	rcpts   []mail.Recipient
+	options cleanup.Options
+	// headers are whole lines put in front of the content.
+	headers []string
+	content io.Reader
+}
+
+// submit sends a message through cleanup and returns its queue id when it is
+// committed.
+func (g *generation) submit(ctx context.Context, s *submission) (mail.QueueID, error) {
+	msg, err := g.cleanup.Begin(ctx, s.options)
+	if err != nil {
+		return "", err
+	}
+	msg.SetSender(s.sender, s.params)
+	for _, r := range s.rcpts {
+		msg.AddRecipient(r)
+	}
+	for _, h := range s.headers {
+		msg.Header(h)
+	}
+	in := bufio.NewReaderSize(s.content, 32<<10)
+	if _, err := in.WriteTo(msg); err != nil && !msg.Failed() {
+		msg.Abort()
+		return "", fmt.Errorf("read the message: %w", err)
+	}
+	if status := msg.Finish(ctx); status.Code/100 != 2 {
+		return "", errors.New(status.String())
+	}
+	return msg.ID(), nil
+}
+
+// forward posts what local(8) sends on.
+func (g *generation) forward(ctx context.Context, f *agent.Forward) (mail.QueueID, error) {
+	body, err := f.Content.Open()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = body.Close() }()
+	s := &submission{
+		sender: f.Sender, rcpts: f.Recipients, content: body,
+		params:  cleanup.SenderParams{EnvID: f.Envelope.EnvID, Ret: f.Envelope.Ret, SMTPUTF8: f.Envelope.SMTPUTF8, Body8Bit: f.Envelope.EightBit},
+		options: cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: f.Envelope.Client},
+	}
+	if f.Transport != "" {
+		s.options.Filter, s.options.NoAddressMappings = f.Transport, true
+	}
+	if f.Delivered != "" {
+		s.headers = []string{"Delivered-To: " + f.Delivered.External()}
+	}
+	return g.submit(ctx, s)
+}
+
+// resubmit sends a queued message through cleanup again, as postsuper -r asks:
+// with the recipients as they came in, and as local mail.
+func (g *generation) resubmit(ctx context.Context, env *mail.Envelope, content mail.Content) error {
+	body, err := content.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	s := &submission{
+		sender: env.Sender, content: body,
+		params:  cleanup.SenderParams{EnvID: env.EnvID, Ret: env.Ret, SMTPUTF8: env.SMTPUTF8, Body8Bit: env.EightBit},
+		options: cleanup.Options{Origin: mail.OriginLocal, Context: rewrite.Local, Facts: env.Client, Arrived: env.Arrived, NoMilters: true},
+	}
+	seen := map[mail.Address]bool{}
+	for _, r := range env.Recipients {
+		if r.Original != "" {
+			r.Address = r.Original
+		}
+		if !seen[r.Address] {
+			seen[r.Address] = true
+			s.rcpts = append(s.rcpts, r)
+		}
+	}
+	_, err = g.submit(ctx, s)
+	return err
+}
+
+// report is a notification on its way through cleanup.
+type report struct{ msg *cleanup.Message }
+
+// postReport begins a notification.
+func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.Message, error) {
+	msg, err := g.cleanup.Begin(ctx, cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: mail.ClientFacts{UID: -1}})
+	if err != nil {
+		return nil, err
+	}
+	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: true})
+	msg.AddRecipient(mail.Recipient{Address: e.Recipient, Original: e.Recipient})
+	return report{msg}, nil
+}
+
+// ID implements bounce.Message.
+func (r report) ID() mail.QueueID { return r.msg.ID() }
+
+// Write implements bounce.Message.
+func (r report) Write(p []byte) (int, error) { return r.msg.Write(p) }
+
+// Commit implements bounce.Message.
+func (r report) Commit(ctx context.Context) error {
+	if status := r.msg.Finish(ctx); status.Code/100 != 2 {
+		return errors.New(status.String())
+	}
+	return nil
+}
+
+// Abort implements bounce.Message.
+func (r report) Abort() { r.msg.Abort() }

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"postroad/internal/access"
+	"postroad/internal/cleanup"
+	"postroad/internal/control"
+	"postroad/internal/dns"
+	"postroad/internal/event"
+	"postroad/internal/mail"
+	"postroad/internal/postconf"
+	"postroad/internal/rewrite"
+	"postroad/internal/smtpd"
+)
+
+// smtpd builds the SMTP server of one master.cf service.
+func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, error) {
+	view := gen.cfg.View(svc)
+	srv, problems := smtpd.FromView(view, gen.tables, s.rt.Log)
+	var set sessionSettings
+	problems = append(problems, view.Decode(&set)...)
+	log := event.NewLogger(s.rt.Log, logName(view, "smtpd"), 1)
+	router := gen.rewrite
+	if len(svc.Overrides) > 0 {
+		own, more := rewrite.New(view, gen.tables, log)
+		problems = append(problems, more...)
+		router = own
+	}
+	engine, more := access.New(view, access.Deps{Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log})
+	problems = append(problems, more...)
+	for _, p := range problems {
+		if p.Fatal {
+			log.Fatalf("%s", p.Error())
+		} else {
+			log.Warnf("%s", p.Error())
+		}
+	}
+	if postconf.HasFatal(problems) || srv == nil {
+		return nil, errors.New(firstFatal(problems))
+	}
+	srv.Access = engine
+	srv.Cleanup = &receiver{server: s, set: &set}
+	srv.Rates = s.rates
+	srv.PIDs = &s.pids
+	srv.Flush = flusher{s}
+	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
+	if set.PeernameLookup {
+		srv.Names = names{s.resolver}
+	}
+	return srv, nil
+}
+
+// sessionSettings are parameters of a service that concern the messages that come
+// in through it.
+type sessionSettings struct {
+	ContentFilter  string   `postconf:"content_filter"`
+	Override       []string `postconf:"receive_override_options"`
+	MessageLimit   int64    `postconf:"message_size_limit"`
+	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
+}
+
+// receiver is cleanup as one SMTP service sees it: always that of the generation
+// in force.
+type receiver struct {
+	server *server
+	set    *sessionSettings
+}
+
+// Begin implements smtpd.Cleanup.
+func (r *receiver) Begin(ctx context.Context, o *smtpd.MessageOptions) (smtpd.Message, error) {
+	opt := cleanup.Options{
+		Origin: mail.OriginSMTP, Session: o.Session, Facts: o.Facts, Context: rewrite.Remote, Filter: r.set.ContentFilter,
+		NoAddressMappings:  slices.Contains(r.set.Override, "no_address_mappings"),
+		NoHeaderBodyChecks: slices.Contains(r.set.Override, "no_header_body_checks"),
+		NoMilters:          slices.Contains(r.set.Override, "no_milters"),
+	}
+	if o.LocalRewrite {
+		opt.Context = rewrite.Local
+	}
+	msg, err := r.server.gen.Load().cleanup.Begin(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	return message{msg}, nil
+}
+
+// message is a message of cleanup in the words of smtpd.
+type message struct{ *cleanup.Message }
+
+// SetSender implements smtpd.Message.
+func (m message) SetSender(addr mail.Address, p smtpd.SenderParams) {
+	m.Message.SetSender(addr, cleanup.SenderParams{EnvID: p.EnvID, Ret: p.Ret, SMTPUTF8: p.SMTPUTF8, Body8Bit: p.EightBit})
+}
+
+// Apply implements smtpd.Message.
+func (m message) Apply(a access.Actions) {
+	m.Message.Apply(cleanup.Actions{
+		Hold: a.Hold, Discard: a.Discard, Filter: a.Filter, Redirect: a.Redirect, Prepend: a.Prepend, BCC: a.BCC,
+	})
+}
+
+// names finds client names.
+type names struct{ r *dns.Resolver }
+
+// Names implements smtpd.Resolver.
+func (n names) Names(ctx context.Context, addr netip.Addr) ([]string, error) {
+	if name := hostsName(addr); name != "" {
+		return []string{name}, nil
+	}
+	found, _, err := n.r.PTR(ctx, addr)
+	for i := range found {
+		found[i] = strings.TrimSuffix(found[i], ".")
+	}
+	return found, err
+}
+
+// Addrs implements smtpd.Resolver.
+func (n names) Addrs(ctx context.Context, name string, like netip.Addr) ([]netip.Addr, error) {
+	family := dns.IPv6
+	if like.Unmap().Is4() {
+		family = dns.IPv4
+	}
+	return n.r.Native(ctx, name, family)
+}
+
+// Temporary implements smtpd.Resolver.
+func (names) Temporary(err error) bool { return dns.IsTemporary(err) }
+
+// flusher serves ETRN.
+type flusher struct{ s *server }
+
+// Flush implements smtpd.Flusher.
+func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
+	if !f.s.gen.Load().mayFlush(domain) {
+		return false, nil
+	}
+	m := f.s.manager.Load()
+	if m == nil {
+		return true, errNoStore
+	}
+	return true, m.FlushSite(domain)
+}
+
+// serveLocal runs sendmail -bs: a session of a local user with the settings of
+// the first SMTP service.
+func (s *server) serveLocal(ctx context.Context, conn net.Conn, _ control.Peer) {
+	s.mu.Lock()
+	var srv *smtpd.Server
+	if len(s.sessions) > 0 {
+		srv = s.sessions[0]
+	}
+	s.mu.Unlock()
+	if srv == nil {
+		_ = conn.Close()
+		return
+	}
+	srv.ServeConn(ctx, loopback{conn})
+}
+
+// loopback gives a local session the address that Postfix gives it.
+type loopback struct{ net.Conn }
+
+// RemoteAddr implements net.Conn.
+func (loopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// LocalAddr implements net.Conn.
+func (loopback) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
+
+// Abort implements smtpd.Message: the log says that the transaction came to
+// nothing.
+func (m message) Abort() { m.Message.Canceled() }
+
+// hostsName is the name that /etc/hosts gives an address, which counts before DNS.
+func hostsName(addr netip.Addr) string {
+	text, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		if a, err := netip.ParseAddr(fields[0]); err == nil && a.Unmap() == addr {
+			return fields[1]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"postroad/internal/cleanup"
+	"postroad/internal/control"
+	"postroad/internal/dns"
+	"postroad/internal/event"
+	"postroad/internal/master"
+	"postroad/internal/privdeliver"
+	"postroad/internal/qmgr"
+	"postroad/internal/queue"
+	"postroad/internal/smtpd"
+)
+
+// attemptGrace is how long a delivery in flight may go on after a stop.
+const attemptGrace = 5 * time.Second
+
+// server is the mail system of one process: what runs over all generations.
+type server struct {
+	rt       *master.Runtime
+	log      *event.Logger
+	pids     event.PIDs
+	door     storeDoor
+	resolver *dns.Resolver
+	users    privdeliver.Users
+	rates    *smtpd.Rates
+	gen      atomic.Pointer[generation]
+	manager  atomic.Pointer[qmgr.Manager]
+	pickup   *cleanup.Pickup
+	started  time.Time
+
+	mu       sync.Mutex // one reload at a time
+	sessions []*smtpd.Server
+	admin    []func(context.Context) error
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	failed chan struct{}
+	once   sync.Once
+	err    error
+}
+
+// start builds the server and runs it: master calls it once per process.
+func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
+	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates()}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.users.Spawn = rt.User
+	var err error
+	if s.resolver, err = dns.FromResolvConf("/etc/resolv.conf"); err != nil {
+		return nil, err
+	}
+	gen, err := s.build(g)
+	if err != nil {
+		return nil, err
+	}
+	s.log = event.NewLogger(rt.Log, gen.settings.SyslogName+"/postroad", os.Getpid())
+	if err := rt.DropPrivileges(); err != nil {
+		return nil, err
+	}
+	s.gen.Store(gen)
+	s.runQueue(gen)
+	s.runPickup(gen)
+	if err := s.listenControl(gen); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	if err := s.listenMetrics(gen); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.sessions = s.serve(g, gen)
+	return s, nil
+}
+
+// build builds a generation.
+func (s *server) build(g *master.Generation) (*generation, error) {
+	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, spool: spool{&s.door}}
+	return b.build(g)
+}
+
+// runQueue opens the queue and runs its manager, however long that takes: until
+// then clients hear that there is no room.
+func (s *server) runQueue(gen *generation) {
+	opt := queue.Options{
+		Dir: filepath.Join(gen.settings.QueueDirectory, storeDir), LongIDs: gen.settings.LongQueueIDs,
+		Failed: s.fail, Warn: s.log.Warnf,
+	}
+	// The first attempt is made before anybody is served.
+	store, err := queue.Open(opt)
+	if err == nil {
+		s.door.store.Store(store)
+	}
+	// goroutine: the queue; ends with s.ctx, and Shutdown waits for it.
+	s.wg.Go(func() {
+		if err != nil {
+			if store, err = s.door.open(s.ctx, opt, s.log); err != nil {
+				return
+			}
+		}
+		// goroutine: gives the store its reserve back; ends with s.ctx.
+		s.wg.Go(func() { reclaim(s.ctx, store) })
+		log := s.log.With(gen.settings.SyslogName+"/qmgr", s.pids.Next())
+		m := qmgr.New(store, log, &s.pids, s.gen.Load().qmgr)
+		s.manager.Store(m)
+		if err := m.Run(s.ctx, attemptGrace); err != nil {
+			s.fail(err)
+		}
+		if err := store.Close(); err != nil {
+			s.log.Errorf("close the queue: %v", err)
+		}
+	})
+}
+
+// runPickup takes local submissions in.
+func (s *server) runPickup(gen *generation) {
+	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
+		func() *cleanup.Service { return s.gen.Load().cleanup })
+	// goroutine: pickup; ends with s.ctx.
+	s.wg.Go(func() { s.pickup.Run(s.ctx) })
+}
+
+// serve starts an SMTP server for each inet service.
+func (s *server) serve(g *master.Generation, gen *generation) []*smtpd.Server {
+	var servers []*smtpd.Server
+	for _, l := range g.Listeners {
+		srv, err := s.smtpd(gen, l.Service)
+		if err != nil {
+			s.log.Fatalf("service %s: %v", l.Service.Name, err)
+			continue
+		}
+		servers = append(servers, srv)
+		listener := l.Listener
+		// goroutine: accepts for one service; ends when Shutdown closes the
+		// listener.
+		s.wg.Go(func() {
+			if err := srv.Serve(s.ctx, listener); err != nil && !errors.Is(err, smtpd.ErrServerClosed) {
+				s.log.Errorf("service %s: %v", srv.Service, err)
+			}
+		})
+	}
+	return servers
+}
+
+// Reload implements master.Server: new sessions and attempts use the new
+// generation, those under way end on the old one.
+func (s *server) Reload(ctx context.Context, g *master.Generation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gen, err := s.build(g)
+	if err != nil {
+		return err
+	}
+	old, oldSessions := s.gen.Swap(gen), s.sessions
+	if m := s.manager.Load(); m != nil {
+		m.Reload(gen.qmgr)
+	}
+	s.sessions = s.serve(g, gen)
+	// goroutine: lets the old generation end in its own time; bounded by
+	// oldSessionsGrace.
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, oldSessionsGrace)
+		defer cancel()
+		for _, srv := range oldSessions {
+			_ = srv.Drain(ctx)
+		}
+		old.close()
+	})
+	return nil
+}
+
+// oldSessionsGrace is how long sessions of an old generation may go on.
+const oldSessionsGrace = 10 * time.Minute
+
+// Shutdown implements master.Server.
+func (s *server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, srv := range s.sessions {
+		errs = append(errs, srv.Shutdown(ctx))
+	}
+	for _, stop := range s.admin {
+		errs = append(errs, stop(ctx))
+	}
+	s.cancel()
+	done := make(chan struct{})
+	// goroutine: waits for everything; ends when it has ended.
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		errs = append(errs, ctx.Err())
+	}
+	s.users.Close()
+	return errors.Join(errs...)
+}
+
+// fail says that this process cannot go on: master starts another, which opens
+// the queue anew and believes only what is on disk.
+func (s *server) fail(err error) {
+	s.once.Do(func() {
+		s.log.Fatalf("%v", err)
+		s.err = err
+		// Sessions that wait for a reply get it first.
+		time.AfterFunc(failGrace, func() { close(s.failed) })
+	})
+}
+
+// failGrace lets sessions answer before the process ends.
+const failGrace = 500 * time.Millisecond
+
+// Failed implements master.Server.
+func (s *server) Failed() <-chan struct{} { return s.failed }
+
+// Err implements master.Server.
+func (s *server) Err() error { return s.err }
+
+// listenControl serves the commands.
+func (s *server) listenControl(gen *generation) error {
+	ln, err := control.Listen(gen.settings.QueueDirectory, 0o666)
+	if err != nil {
+		return err
+	}
+	ctl := &control.Server{Handler: &handler{s}, Policy: gen.policy(), Log: s.log}
+	// goroutine: answers commands; ends with s.ctx.
+	s.wg.Go(func() {
+		if err := ctl.Serve(s.ctx, ln); err != nil && s.ctx.Err() == nil {
+			s.log.Errorf("control socket: %v", err)
+		}
+	})
+	return nil
+}
+
+// listenMetrics serves /metrics where main.cf says so.
+func (s *server) listenMetrics(gen *generation) error {
+	if gen.settings.MetricsListen == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(s.ctx, "tcp", gen.settings.MetricsListen)
+	if err != nil {
+		return fmt.Errorf("postroad_metrics_listen: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.rt.Metrics.Registry, promhttp.HandlerOpts{}))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	// goroutine: serves metrics; ends with Shutdown.
+	s.wg.Go(func() {
+		if err := srv.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.log.Errorf("metrics: %v", err)
+		}
+	})
+	s.admin = append(s.admin, srv.Shutdown)
+	return nil
+}

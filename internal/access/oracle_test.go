@@ -1,0 +1,363 @@
+//go:build oracle
+
+package access
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"postroad/internal/testkit"
+)
+
+// TestOracle plays the policy cases against the smtpd(8) of an installed
+// Postfix and compares every reply and every line about an action. It needs
+// root, and fails where there is no Postfix.
+func TestOracle(t *testing.T) {
+	base, resolver := baseView(t), startDNS(t)
+	var cases []*policyCase
+	for _, file := range policyFiles(t) {
+		cases = append(cases, readCases(t, file)...)
+	}
+	o := startOracle(t, cases)
+	steps, differ := 0, 0
+	for i, c := range cases {
+		replies := o.play(t, i, c)
+		ours := strings.Split(transcript(t, c, base, resolver), "\n")
+		steps += len(replies)
+		if !sameReplies(t, c, ours, replies) || !sameLog(t, c, ours, o.decisions(t, i)) {
+			differ++
+		}
+	}
+	t.Logf("%d cases with %d replies compared, %d cases differ", len(cases), steps, differ)
+}
+
+// answer is what Postfix said to one step; nothing when the case says that it
+// answers otherwise than we do, and it did.
+type answer struct{ step, reply string }
+
+// sameReplies compares the replies to the steps of a case.
+func sameReplies(t *testing.T, c *policyCase, ours []string, theirs []answer) bool {
+	t.Helper()
+	var mine []answer
+	for i, line := range ours {
+		if reply, found := strings.CutPrefix(line, "  = "); found {
+			mine = append(mine, answer{ours[i-1], reply})
+		}
+	}
+	same := len(mine) == len(theirs)
+	for i := range min(len(mine), len(theirs)) {
+		if theirs[i].reply != "" && mine[i] != theirs[i] {
+			t.Errorf("case %s, %s\nours    %s\nPostfix %s", c.name, mine[i].step, mine[i].reply, theirs[i].reply)
+			same = false
+		}
+	}
+	return same
+}
+
+// decision finds the log lines about actions other than refusals, and the
+// warnings about rules.
+var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|restriction check|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
+
+// sameLog compares the log lines about actions.
+func sameLog(t *testing.T, c *policyCase, ours, theirs []string) bool {
+	t.Helper()
+	var mine []string
+	for _, line := range ours {
+		if g := decision.FindStringSubmatch(line); g != nil {
+			mine = append(mine, withoutSASL(g[1]))
+		}
+	}
+	if slices.Equal(mine, theirs) {
+		return true
+	}
+	t.Errorf("case %s, log\nours\n  %s\nPostfix\n  %s", c.name, strings.Join(mine, "\n  "), strings.Join(theirs, "\n  "))
+	return false
+}
+
+// withoutSASL removes the fields that came with Postfix 3.10.
+func withoutSASL(line string) string {
+	return regexp.MustCompile(` sasl_(method|username|sender)=\S+`).ReplaceAllString(line, "")
+}
+
+// oracle is a running Postfix with one smtpd service per case.
+type oracle struct {
+	dir  string
+	port int
+}
+
+const (
+	oraclePort = 26500
+	nameServer = "127.77.1.53"
+	masterPath = "/usr/lib/postfix/sbin/master"
+)
+
+// startOracle starts a private Postfix. It runs in a mount namespace of its
+// own, so that it sees our name server in /etc/resolv.conf.
+func startOracle(t *testing.T, cases []*policyCase) *oracle {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "oracle")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Chmod(dir, 0o755))
+	o := &oracle{dir: dir, port: oraclePort}
+	o.directories(t)
+	o.configure(t, cases)
+	zone, err := os.ReadFile("testdata/policy/zone.txt")
+	must(t, err)
+	server, err := testkit.StartDNS(nameServer+":53", string(zone))
+	must(t, err)
+	t.Cleanup(func() { must(t, server.Close()) })
+	authServer(t, filepath.Join(dir, "spool/private/auth"))
+	o.run(t)
+	return o
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// directories makes a queue directory.
+func (o *oracle) directories(t *testing.T) {
+	t.Helper()
+	script := `cd "$1" && mkdir etc data spool && cd spool &&
+mkdir active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace &&
+chown postfix ../data active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public &&
+chgrp postdrop maildrop public && chmod 1730 maildrop && chmod 710 public && chmod 700 private`
+	out, err := exec.Command("sh", "-c", script, "sh", o.dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// configure writes main.cf and master.cf.
+func (o *oracle) configure(t *testing.T, cases []*policyCase) {
+	t.Helper()
+	base, err := os.ReadFile("testdata/policy/base.cf")
+	must(t, err)
+	// Without a queue manager every message would wait for in_flow_delay.
+	main := fmt.Sprintf("%s\nin_flow_delay = 0\nqueue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file_prefixes = /\nmaillog_file = %s/log\n",
+		base, o.dir, o.dir, o.dir)
+	must(t, os.WriteFile(filepath.Join(o.dir, "etc/main.cf"), []byte(main), 0o644))
+	var b strings.Builder
+	b.WriteString(`rewrite unix - - n - - trivial-rewrite
+cleanup unix n - n - 0 cleanup
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+`)
+	for i, c := range cases {
+		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - 1 smtpd\n  -o { syslog_name = case%d }\n", o.port+i, i)
+		for _, s := range c.sets {
+			fmt.Fprintf(&b, "  -o { %s = %s }\n", s[0], s[1])
+		}
+	}
+	must(t, os.WriteFile(filepath.Join(o.dir, "etc/master.cf"), []byte(b.String()), 0o644))
+	must(t, os.WriteFile(filepath.Join(o.dir, "resolv.conf"), []byte("nameserver "+nameServer+"\noptions timeout:1 attempts:1\n"), 0o644))
+}
+
+// run starts master(8) and waits for its first port.
+func (o *oracle) run(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("unshare", "--mount", "sh", "-c",
+		`mount --bind "$1/resolv.conf" /etc/resolv.conf && exec `+masterPath+` -c "$1/etc" -d`, "sh", o.dir)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // it ends by our signal
+	})
+	for range 100 {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.port))
+		if err == nil {
+			must(t, conn.Close())
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("Postfix does not start")
+}
+
+// authServer is as much of Dovecot's auth service as smtpd(8) asks for when it
+// starts.
+func authServer(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	must(t, err)
+	must(t, os.Chmod(path, 0o666))
+	var done sync.WaitGroup
+	t.Cleanup(func() { must(t, l.Close()); done.Wait() })
+	done.Add(1)
+	// goroutine: ends when the listener is closed.
+	go func() {
+		defer done.Done()
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\nDONE\n")
+		}
+	}()
+}
+
+// play goes through the steps of a case.
+func (o *oracle) play(t *testing.T, n int, c *policyCase) []answer {
+	t.Helper()
+	p := &peer{t: t, addr: fmt.Sprintf("127.0.0.1:%d", o.port+n)}
+	defer p.close()
+	var out []answer
+	for i, step := range c.steps {
+		word, arg, _ := strings.Cut(step, " ")
+		if word == "actions" {
+			continue
+		}
+		reply := p.step(word, arg)
+		if want, ok := c.theirs[i]; ok {
+			if reply != want {
+				t.Errorf("case %s, %s\nexpected of Postfix %s\ngot %s", c.name, step, want, reply)
+			}
+			reply = ""
+		}
+		out = append(out, answer{step, reply})
+	}
+	return out
+}
+
+// peer is an SMTP client. smtpd(8) believes one XCLIENT only, because the next
+// comes from somebody else, so each session is a connection.
+type peer struct {
+	t       *testing.T
+	addr    string
+	conn    net.Conn
+	r       *bufio.Reader
+	xclient string
+}
+
+func (p *peer) close() {
+	if p.conn == nil {
+		return
+	}
+	p.command("QUIT")
+	must(p.t, p.conn.Close())
+}
+
+// session connects and sends XCLIENT.
+func (p *peer) session(login string) string {
+	p.close()
+	conn, err := net.Dial("tcp", p.addr)
+	must(p.t, err)
+	must(p.t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	p.conn, p.r = conn, bufio.NewReader(conn)
+	p.read()
+	return p.command("XCLIENT %s%s", p.xclient, login)
+}
+
+// read returns the last line of a reply.
+func (p *peer) read() string {
+	for {
+		line, err := p.r.ReadString('\n')
+		if err != nil {
+			return "no reply: " + err.Error()
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if len(line) < 4 || line[3] != '-' {
+			if line[0] == '2' || line[0] == '3' {
+				return "ok"
+			}
+			return line
+		}
+	}
+}
+
+func (p *peer) command(format string, args ...any) string {
+	if _, err := fmt.Fprintf(p.conn, format+"\r\n", args...); err != nil {
+		return err.Error()
+	}
+	return p.read()
+}
+
+func (p *peer) step(word, arg string) string {
+	path := arg
+	if !strings.HasPrefix(path, "<") {
+		path = "<" + path + ">"
+	}
+	switch word {
+	case "client":
+		w := strings.Fields(arg)
+		if len(w) < 3 {
+			w = append(w, w[0])
+		}
+		p.xclient = fmt.Sprintf("NAME=%s ADDR=%s REVERSE_NAME=%s", w[0], w[1], w[2])
+		return p.session("")
+	case "login":
+		return p.session(" LOGIN=" + arg)
+	case "helo":
+		return p.command("HELO %s", arg)
+	case "mail":
+		p.command("RSET")
+		return p.command("MAIL FROM:%s", path)
+	case "rcpt":
+		return p.command("RCPT TO:%s", path)
+	case "vrfy":
+		return p.command("VRFY %s", arg)
+	case "etrn":
+		p.command("RSET")
+		reply := p.command("ETRN %s", arg)
+		if strings.HasPrefix(reply, "459 ") || strings.HasPrefix(reply, "458 ") {
+			reply = "ok" // past access control
+		}
+		return reply
+	case "data":
+		return p.command("DATA")
+	case "eod":
+		return p.command("Subject: test\r\n\r\n.")
+	}
+	p.t.Fatalf("no such step: %s", word)
+	return ""
+}
+
+// decisions returns the log lines about actions of a case.
+func (o *oracle) decisions(t *testing.T, n int) []string {
+	t.Helper()
+	var text []byte
+	mark := fmt.Sprintf(" case%d/smtpd[", n)
+	// The log daemon may be a moment behind.
+	for range 20 {
+		var err error
+		text, err = os.ReadFile(filepath.Join(o.dir, "log"))
+		must(t, err)
+		i := strings.LastIndex(string(text), mark)
+		if i >= 0 && strings.Contains(string(text[i:]), "disconnect from") {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		if g := decision.FindStringSubmatch(strings.TrimSpace(line)); g != nil && strings.Contains(line, mark) {
+			out = append(out, g[1])
+		}
+	}
+	return out
+}

@@ -1,0 +1,237 @@
+package bounce
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"postroad/internal/event"
+	"postroad/internal/mail"
+)
+
+// Failed is one recipient of a report and what happened to it.
+type Failed struct {
+	Recipient mail.Recipient
+	Result    mail.Result
+	When      time.Time
+}
+
+// Report is what a notification tells about.
+type Report struct {
+	// Envelope and Content are those of the original message.
+	Envelope *mail.Envelope
+	Content  mail.Content
+	// Recipients are those that something happened to.
+	Recipients []Failed
+	// RetryUntil is when delivery will be given up, for delay warnings.
+	RetryUntil time.Time
+}
+
+// Envelope is that of a notification.
+type Envelope struct {
+	Sender, Recipient mail.Address
+	// SMTPUTF8 and EightBit are inherited from the original.
+	SMTPUTF8, EightBit bool
+}
+
+// Message is a notification on its way into the queue.
+type Message interface {
+	// ID is known from the start, because the log names it first.
+	ID() mail.QueueID
+	// Write takes content with CRLF line ends.
+	io.Writer
+	// Commit queues the message; an error means that it is not queued.
+	Commit(ctx context.Context) error
+	// Abort drops it.
+	Abort()
+}
+
+// Poster begins notifications; cleanup(8) is one.
+type Poster func(ctx context.Context, e Envelope) (Message, error)
+
+// Service writes notifications.
+type Service struct {
+	set    Settings
+	post   Poster
+	log    *event.Logger
+	double mail.Address
+	now    func() time.Time
+}
+
+// New returns the service. Log lines carry the name of log.
+func New(set Settings, post Poster, log *event.Logger) *Service {
+	s := &Service{set: set, post: post, log: log, now: time.Now}
+	s.double = mail.Address(set.DoubleBounceSender)
+	if !s.double.HasDomain() {
+		s.double += mail.Address("@" + set.MyHostname)
+	}
+	return s
+}
+
+// complete adds our domain to an address that has none.
+func (s *Service) complete(a string) mail.Address {
+	if !strings.Contains(a, "@") && a != "" {
+		a += "@" + s.set.MyOrigin
+	}
+	return mail.Address(a)
+}
+
+// notifies tells whether the postmaster wants to hear of a class.
+func (s *Service) notifies(classes ...string) bool {
+	return slices.ContainsFunc(s.set.NotifyClasses, func(have string) bool {
+		return slices.ContainsFunc(classes, func(c string) bool { return strings.EqualFold(c, have) })
+	})
+}
+
+// isDoubleBounce tells whether a message is a notice to the postmaster.
+func (s *Service) isDoubleBounce(sender mail.Address) bool {
+	return strings.EqualFold(string(sender), string(s.double))
+}
+
+// Failure reports recipients that cannot be delivered to. The id is that of
+// the report, empty when none was due. An error means that the message must
+// stay in the queue until the report can be posted.
+func (s *Service) Failure(ctx context.Context, r *Report) (mail.QueueID, error) {
+	env := r.Envelope
+	switch {
+	case s.isDoubleBounce(env.Sender):
+		s.log.Warnf("%s: undeliverable postmaster notification discarded", env.ID)
+		return "", nil
+	case env.Sender == "":
+		// RFC 3464 2: a report about a report must not go to its sender.
+		if !s.notifies("bounce", "2bounce") {
+			return "", nil
+		}
+		return s.send(ctx, &notice{
+			kind: failureKind, report: r, to: s.complete(s.set.DoubleBounceRecipient), from: s.double, copy: true,
+			recipients: r.Recipients, log: "postmaster non-delivery notification",
+		})
+	}
+	id, err := s.send(ctx, &notice{
+		kind: failureKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyFailure),
+		headersOnly: env.Ret == mail.RetHeaders, log: "sender non-delivery notification",
+	})
+	if err == nil && s.notifies("bounce") {
+		s.copy(ctx, &notice{
+			kind: failureKind, report: r, to: s.complete(s.set.BounceRecipient), from: s.double, copy: true,
+			recipients: r.Recipients, headersOnly: true, log: "postmaster non-delivery notification",
+		}, "bouncing to")
+	}
+	return id, err
+}
+
+// Delay warns about recipients that could not be delivered to yet.
+func (s *Service) Delay(ctx context.Context, r *Report) (mail.QueueID, error) {
+	env := r.Envelope
+	switch {
+	case s.isDoubleBounce(env.Sender):
+		s.log.Warnf("%s: undeliverable postmaster notification discarded", env.ID)
+		return "", nil
+	case env.Sender == "":
+		if !s.notifies("delay") {
+			return "", nil
+		}
+		return s.send(ctx, &notice{
+			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), from: s.double, copy: true,
+			recipients: r.Recipients, log: "postmaster delay notification",
+		})
+	}
+	id, err := s.send(ctx, &notice{
+		kind: delayKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyDelay),
+		headersOnly: true, log: "sender delay notification",
+	})
+	if err == nil && s.notifies("delay") {
+		s.copy(ctx, &notice{
+			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), from: s.double, copy: true,
+			recipients: r.Recipients, headersOnly: true, log: "postmaster delay notification",
+		}, "warning")
+	}
+	return id, err
+}
+
+// Success reports deliveries to those who asked: with NOTIFY=SUCCESS (RFC 3461
+// 4.1), or for the whole message with sendmail -v and -bv.
+func (s *Service) Success(ctx context.Context, r *Report) (mail.QueueID, error) {
+	env := r.Envelope
+	n := &notice{kind: successKind, report: r, to: env.Sender, headersOnly: true, log: "sender delivery status notification"}
+	if env.Trace || env.Probe {
+		n.kind, n.recipients = verifyKind, r.Recipients
+	} else {
+		n.recipients = succeeded(r.Recipients)
+	}
+	switch {
+	case s.isDoubleBounce(env.Sender):
+		s.log.Infof("%s: not sending trace/success notification for double-bounce message", env.ID)
+		return "", nil
+	case env.Sender == "" && !s.notifies("2bounce"):
+		s.log.Infof("%s: not sending trace/success notification for single-bounce message", env.ID)
+		return "", nil
+	case env.Sender == "":
+		n.to, n.from = s.complete(s.set.DoubleBounceRecipient), s.double
+	}
+	return s.send(ctx, n)
+}
+
+// filter keeps the recipients whose sender wants to know; without a NOTIFY
+// parameter failures and delays are reported (RFC 3461 4.1).
+func filter(all []Failed, want mail.Notify) []Failed {
+	out := make([]Failed, 0, len(all))
+	for _, f := range all {
+		if n := f.Recipient.Notify; n == 0 || n&want != 0 && n&mail.NotifyNever == 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// succeeded keeps the recipients whose success is ours to report.
+func succeeded(all []Failed) []Failed {
+	out := make([]Failed, 0, len(all))
+	for _, f := range all {
+		if f.Recipient.Notify&mail.NotifySuccess != 0 && f.Result.Outcome == mail.Sent && !f.Result.DSNPassed {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// send posts one notification. Nothing to tell is no error.
+func (s *Service) send(ctx context.Context, n *notice) (mail.QueueID, error) {
+	if len(n.recipients) == 0 {
+		return "", nil
+	}
+	env := n.report.Envelope
+	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
+	if err != nil {
+		return "", s.failed(n, err)
+	}
+	s.log.Emit(event.Notified{ID: env.ID, What: n.log, NewID: m.ID(), Kind: n.kind.label})
+	if err := s.write(m, m.ID(), n); err != nil {
+		m.Abort()
+		return "", s.failed(n, err)
+	}
+	if err := m.Commit(ctx); err != nil {
+		return "", s.failed(n, err)
+	}
+	return m.ID(), nil
+}
+
+// copy posts a notice to the postmaster that must not fail the report itself.
+func (s *Service) copy(ctx context.Context, n *notice, doing string) {
+	if _, err := s.send(ctx, n); err != nil {
+		s.log.Warnf("%s: postmaster notice failed while %s %s", n.report.Envelope.ID, doing, n.report.Envelope.Sender.External())
+	}
+}
+
+func (s *Service) failed(n *notice, err error) error {
+	id := n.report.Envelope.ID
+	if n.copy {
+		s.log.Warnf("%s: postmaster notification failed: %v", id, err)
+	} else {
+		s.log.Warnf("%s: sender notification failed to %s: %v", id, n.to.External(), err)
+	}
+	return fmt.Errorf("%s: report to %s: %w", id, n.to.External(), err)
+}

@@ -1,0 +1,29 @@
+package bounce
+
+import "time"
+
+// Settings are the main.cf parameters that bounce(8) reads.
+type Settings struct {
+	// MyHostname signs the reports, MyOrigin completes addresses without domain.
+	MyHostname string `postconf:"myhostname"`
+	MyOrigin   string `postconf:"myorigin"`
+	// MailName is in the names of our own fields: X-Postfix-Queue-ID.
+	MailName string `postconf:"mail_name"`
+	// SizeLimit is the size from which only the header is returned.
+	SizeLimit int `postconf:"bounce_size_limit"`
+	// NotifyClasses say what the postmaster hears about: bounce, 2bounce, delay.
+	NotifyClasses []string `postconf:"notify_classes"`
+	// BounceRecipient, DelayRecipient and DoubleBounceRecipient are where.
+	BounceRecipient       string `postconf:"bounce_notice_recipient"`
+	DelayRecipient        string `postconf:"delay_notice_recipient"`
+	DoubleBounceRecipient string `postconf:"2bounce_notice_recipient"`
+	// DoubleBounceSender is the sender of notices to the postmaster.
+	DoubleBounceSender string `postconf:"double_bounce_sender"`
+	// Threaded makes reports replies to the message.
+	Threaded bool `postconf:"enable_threaded_bounces"`
+	// HeaderFrom is the form of the From header: standard or obsolete.
+	HeaderFrom string `postconf:"header_from_format"`
+	// DelayWarning and MaxLifetime are named in the text of delay warnings.
+	DelayWarning time.Duration `postconf:"delay_warning_time"`
+	MaxLifetime  time.Duration `postconf:"maximal_queue_lifetime"`
+}

@@ -1,0 +1,267 @@
+package cleanup
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"postroad/internal/event"
+	"postroad/internal/mail"
+	"postroad/internal/queue"
+	"postroad/internal/rewrite"
+)
+
+// Options say how a message came in and what is done to it.
+type Options struct {
+	Origin mail.Origin
+	// Session is nil unless the message comes by SMTP.
+	Session *mail.Session
+	// Context completes addresses in the header; Remote with an empty
+	// remote_header_rewrite_domain leaves the header alone.
+	Context rewrite.Context
+	// Facts outlive the session.
+	Facts mail.ClientFacts
+	// NoAddressMappings, NoHeaderBodyChecks and NoMilters are the words of
+	// receive_override_options.
+	NoAddressMappings, NoHeaderBodyChecks, NoMilters bool
+	// FullName is the name of a local sender.
+	FullName string
+	// Filter is content_filter of the service that received the message.
+	Filter string
+	// Arrived is when the transaction began; zero means now.
+	Arrived time.Time
+	// Probe and Trace are those of the envelope.
+	Probe, Trace bool
+	// VERP is the delimiter pair of XVERP or sendmail -XV.
+	VERP string
+}
+
+// SenderParams are the parameters of MAIL.
+type SenderParams struct {
+	EnvID    string
+	Ret      mail.Ret
+	SMTPUTF8 bool
+	// Body8Bit is BODY=8BITMIME.
+	Body8Bit bool
+}
+
+// Actions are what access control decided about the whole message.
+type Actions struct {
+	Hold, Discard bool
+	// Filter is "transport:nexthop"; Redirect replaces all recipients.
+	Filter   string
+	Redirect mail.Address
+	// Prepend are header lines, BCC further recipients.
+	Prepend []string
+	BCC     []mail.Address
+}
+
+// Message is one message on its way into the queue. One goroutine uses it:
+// SetSender, AddRecipient, then Header and Write, then Finish or Abort.
+type Message struct {
+	s      *Service
+	ctx    context.Context
+	opt    Options
+	w      Writer
+	env    mail.Envelope
+	faults fault
+	// reason is what a check or an expansion says about the fault.
+	reason string
+	// discard, filtered and mapped are switches: drop the message, apply the
+	// checks, apply the address maps; bcc allows automatic copies.
+	discard, filtered, mapped, bcc bool
+	// context and rewriting say how header addresses are completed.
+	context   rewrite.Context
+	rewriting bool
+
+	hasSender bool
+	lastRcpt  mail.Address
+	hasRcpt   bool
+	seen      seenFilter
+	copies    []mail.Address
+
+	// bodySeen is how much of the body the checks have seen.
+	bodySeen int64
+	head     header
+	text     scanner
+	mime     walker
+}
+
+// Begin starts a message. The error is one of the queue.
+func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
+	w, err := s.deps.Spool.Begin()
+	if err != nil {
+		return nil, err
+	}
+	internal := opt.Origin == mail.OriginInternal
+	m := &Message{
+		s: s, ctx: ctx, opt: opt, w: w,
+		filtered:  !opt.NoHeaderBodyChecks && !internal,
+		mapped:    !opt.NoAddressMappings,
+		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
+		context:   opt.Context,
+		rewriting: opt.Context == rewrite.Local || s.set.RemoteDomain != "",
+	}
+	m.head.began = s.deps.Now()
+	m.seen.limit = s.set.DupLimit
+	m.text.init(m)
+	m.env = mail.Envelope{
+		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
+		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP,
+	}
+	if m.env.Arrived.IsZero() {
+		m.env.Arrived = m.head.began
+	}
+	m.setFilter(opt.Filter)
+	return m, nil
+}
+
+// ID is the queue id.
+func (m *Message) ID() mail.QueueID { return m.w.ID() }
+
+// Envelope is the envelope as it stands; the caller does not change it.
+func (m *Message) Envelope() *mail.Envelope { return &m.env }
+
+// fail notes a fault with a reason; the first reason stays.
+func (m *Message) fail(f fault, reason string) {
+	m.faults |= f
+	if m.reason == "" {
+		m.reason = reason
+	}
+}
+
+// deaf tells that nothing more needs to be done about the content. A local
+// message is looked at to its end, since its header is logged and returned.
+func (m *Message) deaf() bool { return m.faults != 0 && m.opt.Origin != mail.OriginLocal }
+
+// emit writes a log line as cleanup(8).
+func (m *Message) emit(e event.Event) { m.s.deps.Log.Emit(e) }
+
+// warnf writes a warning about this message.
+func (m *Message) warnf(format string, args ...any) {
+	m.s.deps.Log.Warnf("%s: "+format, append([]any{m.ID()}, args...)...)
+}
+
+// setFilter takes "transport:nexthop".
+func (m *Message) setFilter(filter string) {
+	if filter == "" {
+		return
+	}
+	transport, nexthop, _ := strings.Cut(filter, ":")
+	m.env.FilterTransport, m.env.FilterNexthop = mail.Transport(transport), mail.Nexthop(nexthop)
+}
+
+// Apply takes what access control decided. It comes before the content.
+func (m *Message) Apply(a Actions) {
+	m.env.Hold = m.env.Hold || a.Hold
+	m.discard = m.discard || a.Discard
+	m.setFilter(a.Filter)
+	if a.Redirect != "" {
+		m.env.Redirect = m.canonicalRecipient(a.Redirect)
+	}
+	m.copies = append(m.copies, a.BCC...)
+	for _, line := range a.Prepend {
+		m.Header(line)
+	}
+}
+
+// Header puts a header line before the content. Lines of a folded header are
+// separated by LF or CRLF.
+func (m *Message) Header(line string) {
+	line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\r\n", "\n")
+	for part := range strings.SplitSeq(line, "\n") {
+		m.text.header([]byte(part))
+	}
+}
+
+// Write takes content with CRLF line ends. It never fails: what goes wrong is
+// the answer of Finish.
+func (m *Message) Write(p []byte) (int, error) {
+	m.text.size += int64(len(p))
+	if limit := m.s.set.MessageSize; limit > 0 && m.text.size > limit && m.faults&faultSize == 0 {
+		m.fail(faultSize, "")
+	}
+	if !m.deaf() {
+		m.text.write(p)
+	}
+	return len(p), nil
+}
+
+// Failed tells that the message will be refused, whatever follows.
+func (m *Message) Failed() bool { return m.faults != 0 }
+
+// put writes to the queue.
+func (m *Message) put(p []byte) {
+	if m.faults != 0 || m.discard || len(p) == 0 {
+		return
+	}
+	if _, err := m.w.Write(p); err != nil {
+		m.storageFault(err)
+	}
+}
+
+// storageFault notes that the queue did not take something.
+func (m *Message) storageFault(err error) {
+	if errors.Is(err, queue.ErrFull) {
+		m.fail(faultFull, "")
+	} else {
+		m.fail(faultWrite, "")
+	}
+	m.warnf("write queue file: %v", err)
+}
+
+// Abort drops the message: the client went away or sent RSET.
+func (m *Message) Abort() {
+	if m.w != nil {
+		m.w.Abort()
+	}
+}
+
+// Canceled is Abort with the line that Postfix logs when it had begun to write.
+func (m *Message) Canceled() {
+	m.Abort()
+	m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
+}
+
+// Finish ends the message and returns what the client hears.
+func (m *Message) Finish(ctx context.Context) mail.Status {
+	m.ctx = ctx
+	if !m.deaf() {
+		m.text.finish()
+	}
+	m.addCopies()
+	if len(m.env.Recipients) == 0 && m.faults == 0 {
+		m.fail(faultRecipients, "")
+	}
+	if m.faults != 0 {
+		m.w.Abort()
+		return m.answer()
+	}
+	if m.discard {
+		m.w.Abort()
+		m.emit(event.Removed{ID: m.ID(), Note: "discarded"})
+		return m.answer()
+	}
+	m.env.EightBit = m.env.EightBit || m.text.eightBit
+	m.env.Hops = m.head.hops
+	m.env.MessageID = m.head.messageID
+	if err := m.w.Commit(ctx, &m.env); err != nil {
+		m.storageFault(err)
+		m.w.Abort()
+	}
+	return m.answer()
+}
+
+// addCopies adds the recipients that checks and always_bcc ask for.
+func (m *Message) addCopies() {
+	if m.faults != 0 || len(m.env.Recipients) == 0 {
+		return
+	}
+	for _, addr := range m.copies {
+		m.addCopy(addr)
+	}
+	if m.bcc && m.s.set.AlwaysBcc != "" {
+		m.addCopy(mail.Address(m.s.set.AlwaysBcc))
+	}
+}

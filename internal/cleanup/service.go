@@ -1,0 +1,221 @@
+package cleanup
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"postroad/internal/event"
+	"postroad/internal/mail"
+	"postroad/internal/postconf"
+	"postroad/internal/queue"
+	"postroad/internal/rewrite"
+	"postroad/internal/table"
+)
+
+// Writer takes the content of one message and makes it durable.
+type Writer interface {
+	// ID is the queue id of the message.
+	ID() mail.QueueID
+	// Write appends content.
+	Write(p []byte) (int, error)
+	// Size is the number of bytes written.
+	Size() int64
+	// Commit makes the message durable; it sets ID and Size of the envelope.
+	Commit(ctx context.Context, env *mail.Envelope) error
+	// Abort drops the message; after Commit it does nothing.
+	Abort()
+}
+
+// Spool is where messages go: the queue.
+type Spool interface {
+	// Begin starts a message.
+	Begin() (Writer, error)
+}
+
+// Queue makes a Spool of the queue's store.
+func Queue(s *queue.Store) Spool { return store{s} }
+
+type store struct{ s *queue.Store }
+
+func (q store) Begin() (Writer, error) {
+	w, err := q.s.Begin()
+	if err != nil {
+		return nil, err // a nil *queue.Writer must not become a Writer
+	}
+	return w, nil
+}
+
+// Deps are the rooms that cleanup stands on.
+type Deps struct {
+	Tables  *table.Set
+	Rewrite *rewrite.Engine
+	Spool   Spool
+	// Log speaks as cleanup(8).
+	Log *event.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Service is cleanup(8) for one generation of the configuration. Any number of
+// goroutines may begin messages.
+type Service struct {
+	set  Settings
+	deps Deps
+
+	senderCanonical, recipientCanonical, canonical mapping
+	virtual, senderBcc, recipientBcc               *table.Maps
+	propagateCanonical, propagateVirtual           bool
+	masq                                           masquerade
+
+	headerChecks, mimeChecks, nestedChecks, bodyChecks *table.Maps
+	drop                                               map[string]bool
+	strip, reject                                      []byte
+	// wantMIME tells that the structure of the body matters.
+	wantMIME bool
+	search   table.AddressSearch
+}
+
+// class says where an address stands.
+type class uint8
+
+const (
+	envelopeSender class = 1 << iota
+	envelopeRecipient
+	headerSender
+	headerRecipient
+)
+
+// classNames are the words of canonical_classes and its siblings.
+var classNames = map[string]class{
+	"envelope_sender": envelopeSender, "envelope_recipient": envelopeRecipient,
+	"header_sender": headerSender, "header_recipient": headerRecipient,
+}
+
+// mapping is a canonical map and the classes that it is for.
+type mapping struct {
+	maps    *table.Maps
+	classes class
+}
+
+// masquerade is masquerade_domains and its exceptions.
+type masquerade struct {
+	domains    []string
+	exceptions *table.MatchList
+	classes    class
+}
+
+// New returns the Service for a configuration. It works as well as it can even
+// when there are problems.
+func New(cfg *postconf.View, deps Deps) (*Service, []postconf.Problem) {
+	s := &Service{deps: deps}
+	if s.deps.Now == nil {
+		s.deps.Now = time.Now
+	}
+	b := builder{s: s}
+	b.problems = cfg.Decode(&s.set)
+	b.build()
+	return s, b.problems
+}
+
+// builder collects the problems of making a Service.
+type builder struct {
+	s        *Service
+	problems []postconf.Problem
+}
+
+func (b *builder) build() {
+	s, set := b.s, &b.s.set
+	s.senderCanonical = mapping{b.maps("sender_canonical_maps", set.SenderCanonical),
+		b.classes("sender_canonical_classes", set.SenderClasses)}
+	s.recipientCanonical = mapping{b.maps("recipient_canonical_maps", set.RecipientCanonical),
+		b.classes("recipient_canonical_classes", set.RecipientClasses)}
+	s.canonical = mapping{b.maps("canonical_maps", set.CanonicalMaps),
+		b.classes("canonical_classes", set.CanonicalClasses)}
+	s.virtual = b.maps("virtual_alias_maps", set.VirtualMaps)
+	s.senderBcc = b.maps("sender_bcc_maps", set.SenderBcc)
+	s.recipientBcc = b.maps("recipient_bcc_maps", set.RecipientBcc)
+	s.headerChecks = b.maps("header_checks", set.HeaderChecks)
+	s.mimeChecks = b.maps("mime_header_checks", set.MIMEChecks)
+	s.nestedChecks = b.maps("nested_header_checks", set.NestedChecks)
+	s.bodyChecks = b.maps("body_checks", set.BodyChecks)
+	s.propagateCanonical = slices.Contains(set.Propagate, "canonical")
+	s.propagateVirtual = slices.Contains(set.Propagate, "virtual")
+	s.search = b.s.deps.Rewrite.AddressSearch()
+	exceptions, err := s.deps.Tables.StringList("masquerade_exceptions", set.MasqExceptions)
+	b.check("masquerade_exceptions", err)
+	s.masq = masquerade{domains: set.MasqDomains, exceptions: exceptions,
+		classes: b.classes("masquerade_classes", set.MasqClasses)}
+	s.drop = map[string]bool{}
+	for _, name := range set.DropHeaders {
+		s.drop[strings.ToLower(name)] = true
+	}
+	s.strip = unescape(set.StripCharacters)
+	s.reject = unescape(set.RejectChars)
+	checks := !s.headerChecks.Empty() || !s.mimeChecks.Empty() || !s.nestedChecks.Empty() || !s.bodyChecks.Empty()
+	strict := set.Strict7Bit || set.Strict8Bit || set.StrictBody || set.StrictDomain
+	s.wantMIME = checks || strict
+}
+
+func (b *builder) maps(param string, specs []string) *table.Maps {
+	m, err := b.s.deps.Tables.Maps(param, specs)
+	b.check(param, err)
+	return m
+}
+
+func (b *builder) classes(param string, words []string) class {
+	var out class
+	for _, w := range words {
+		c, ok := classNames[w]
+		if !ok {
+			b.problem(param, "bad parameter value syntax for "+param+": "+w)
+		}
+		out |= c
+	}
+	return out
+}
+
+func (b *builder) check(param string, err error) {
+	if err != nil {
+		b.problem(param, err.Error())
+	}
+}
+
+func (b *builder) problem(param, text string) {
+	b.problems = append(b.problems, postconf.Problem{
+		Fatal: true, Origin: postconf.Origin{File: param}, Text: text,
+	})
+}
+
+// unescape reads the C escapes of message_strip_characters.
+func unescape(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	letters := map[byte]byte{'a': '\a', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			out = append(out, s[i])
+			continue
+		}
+		i++
+		if c, ok := letters[s[i]]; ok {
+			out = append(out, c)
+			continue
+		}
+		n, digits := 0, 0
+		for digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7' {
+			n = n*8 + int(s[i+digits]-'0')
+			digits++
+		}
+		if digits == 0 {
+			out = append(out, s[i])
+			continue
+		}
+		i += digits - 1
+		out = append(out, byte(n))
+	}
+	return out
+}

@@ -1,0 +1,330 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postroad/internal/mail"
+)
+
+// fake is a server with two messages.
+type fake struct {
+	mu      sync.Mutex
+	calls   []string
+	entries []*Entry
+	message *Message
+	err     error
+}
+
+func (f *fake) note(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+	return f.err
+}
+
+func (f *fake) List(_ context.Context, yield func(*Entry) error) error {
+	for _, e := range f.entries {
+		if err := yield(e); err != nil {
+			return err
+		}
+	}
+	return f.note("list")
+}
+
+func (f *fake) Change(_ context.Context, op Op, s Selection, report func(mail.QueueID)) (int, error) {
+	for _, id := range s.IDs {
+		report(id)
+	}
+	return len(s.IDs), f.note("%s %d %v %v", op, len(s.IDs), s.All, s.Queues)
+}
+
+func (f *fake) Cat(_ context.Context, id mail.QueueID) (*Message, error) {
+	if f.message == nil || f.message.Envelope.ID != id {
+		return nil, fmt.Errorf("cat: %w", ErrNotFound)
+	}
+	return f.message, nil
+}
+
+func (f *fake) Status(context.Context) (Status, error) {
+	return Status{PID: 42, Version: "v", Messages: map[string]int{"active": 3}}, f.note("status")
+}
+func (f *fake) Flush(_ context.Context, fl Flush) error { return f.note("flush %s %s", fl.ID, fl.Site) }
+func (f *fake) Pickup(context.Context) error            { return f.note("pickup") }
+func (f *fake) Reload(context.Context) error            { return f.note("reload") }
+func (f *fake) Stop(context.Context) error              { return f.note("stop") }
+
+func (f *fake) ServeSMTP(_ context.Context, conn net.Conn, p Peer) {
+	defer conn.Close()
+	fmt.Fprintf(conn, "220 hello uid %d\r\n", p.UID)
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	fmt.Fprintf(conn, "250 %s", line)
+}
+
+// serve runs a server on a socket of its own.
+func serve(t *testing.T, f *fake, p Policy) *Client {
+	t.Helper()
+	dir := t.TempDir()
+	ln, err := Listen(dir, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	s := &Server{Handler: f, Policy: p}
+	go func() { ended <- s.Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return NewClient(dir)
+}
+
+func owner() Policy { return Policy{Owner: os.Getuid()} }
+
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	c := serve(t, f, owner())
+	ctx := context.Background()
+	status, err := c.Status(ctx)
+	if err != nil || status.PID != 42 || status.Messages["active"] != 3 {
+		t.Errorf("Status = %+v, %v", status, err)
+	}
+	for _, err := range []error{
+		c.Flush(ctx, Flush{}), c.Flush(ctx, Flush{Site: "x.test"}), c.Flush(ctx, Flush{ID: "AB"}), c.Pickup(ctx), c.Reload(ctx), c.Stop(ctx),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	n, err := c.Change(ctx, OpHold, Selection{All: true, Queues: []string{"deferred"}}, nil)
+	if n != 0 || err != nil {
+		t.Errorf("Change = %d, %v", n, err)
+	}
+	want := []string{"status", "flush  ", "flush  x.test", "flush AB ", "pickup", "reload", "stop", "hold 0 true [deferred]"}
+	if !slices.Equal(f.calls, want) {
+		t.Errorf("calls %q, want %q", f.calls, want)
+	}
+	for _, known := range []error{ErrNotFound, ErrNotEligible, ErrDenied} {
+		f.err = fmt.Errorf("wrapped: %w", known)
+		if err := c.Flush(ctx, Flush{}); !errors.Is(err, known) {
+			t.Errorf("%v became %v", known, err)
+		}
+	}
+	f.err = errors.New("main.cf, line 3: bad")
+	if err := c.Reload(ctx); err == nil || err.Error() != "main.cf, line 3: bad" {
+		t.Errorf("Reload: %v", err)
+	}
+}
+
+func TestManyIDs(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &fake{}, owner())
+	var ids, done []mail.QueueID
+	for i := range 2*maxIDs + 7 {
+		ids = append(ids, mail.QueueID(fmt.Sprintf("%012X", i)))
+	}
+	n, err := c.Change(context.Background(), OpDelete, Selection{IDs: ids}, func(id mail.QueueID) { done = append(done, id) })
+	if err != nil || n != len(ids) || !slices.Equal(done, ids) {
+		t.Errorf("%d of %d, %d reported, %v", n, len(ids), len(done), err)
+	}
+}
+
+func TestListLongMessage(t *testing.T) {
+	t.Parallel()
+	big := &Entry{Queue: "deferred", ID: "BIG", Arrived: time.Unix(1000, 0).UTC(), Size: 99, Sender: "a@b.test"}
+	for i := range 3*chunkRecipients + 1 {
+		big.Recipients = append(big.Recipients, Recipient{Address: mail.Address(fmt.Sprintf("r%d@x.test", i)), Reason: "r"})
+	}
+	small := &Entry{Queue: "hold", ID: "SMALL", Expired: true}
+	c := serve(t, &fake{entries: []*Entry{big, small}}, owner())
+	var got []*Entry
+	if err := c.List(context.Background(), func(e *Entry) error { got = append(got, e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || len(got[0].Recipients) != len(big.Recipients) || got[0].Recipients[6000] != big.Recipients[6000] ||
+		got[1].ID != "SMALL" || !got[1].Expired || !got[0].Arrived.Equal(big.Arrived) {
+		t.Errorf("got %d entries", len(got))
+	}
+	broken := errors.New("enough")
+	if err := c.List(context.Background(), func(*Entry) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("yield's error became %v", err)
+	}
+}
+
+func TestCat(t *testing.T) {
+	t.Parallel()
+	text := bytes.Repeat([]byte("line\r\n"), 100_000)
+	m := &Message{Queue: "active", Envelope: &mail.Envelope{ID: "AB", Sender: "s@x.test"}, Content: content(text)}
+	for i := range chunkRecipients + 5 {
+		m.Envelope.Recipients = append(m.Envelope.Recipients, mail.Recipient{Address: mail.Address(fmt.Sprint(i))})
+		m.Done = append(m.Done, i%2 == 0)
+	}
+	c := serve(t, &fake{message: m}, owner())
+	got, err := c.Cat(context.Background(), "AB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Queue != "active" || len(got.Envelope.Recipients) != len(m.Envelope.Recipients) || !slices.Equal(got.Done, m.Done) ||
+		!bytes.Equal(got.Content.Bytes(), text) || got.Content.Size() != int64(len(text)) {
+		t.Errorf("message differs: %d recipients, %d bytes", len(got.Envelope.Recipients), got.Content.Size())
+	}
+	if _, err := c.Cat(context.Background(), "NONE"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("missing message: %v", err)
+	}
+}
+
+func TestSMTP(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &fake{}, owner())
+	conn, err := c.SMTP(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "NOOP\r\n")
+	got, err := io.ReadAll(conn)
+	want := fmt.Sprintf("220 hello uid %d\r\n250 NOOP\r\n", os.Getuid())
+	if err != nil || string(got) != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	yes := func(int) bool { return true }
+	all := []Op{OpStatus, OpList, OpFlush, OpPickup, OpDelete, OpHold, OpRelease, OpRequeue, OpExpire, OpExpireRelease, OpCat, OpReload, OpStop, OpSMTP}
+	tests := []struct {
+		name string
+		p    Policy
+		uid  int
+		want []Op
+	}{
+		{"root", Policy{Owner: 100}, 0, all},
+		{"owner", Policy{Owner: 100}, 100, all},
+		{"user", Policy{Owner: 100}, 7, []Op{OpStatus, OpPickup, OpSMTP}},
+		{"viewer", Policy{Owner: 100, View: yes}, 7, []Op{OpStatus, OpList, OpPickup, OpSMTP}},
+		{"mover", Policy{Owner: 100, Move: yes}, 7, []Op{OpStatus, OpFlush, OpPickup, OpSMTP}},
+	}
+	for _, tt := range tests {
+		var got []Op
+		for _, op := range all {
+			if tt.p.allows(Peer{UID: tt.uid}, op) {
+				got = append(got, op)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := NewClient(dir).Pickup(context.Background()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("without a socket: %v", err)
+	}
+	ln, err := Listen(dir, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+	if err := NewClient(dir).Pickup(context.Background()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("with a dead socket: %v", err)
+	}
+	if ln, err = Listen(dir, 0o660); err != nil {
+		t.Fatalf("a dead socket is not replaced: %v", err)
+	}
+	defer ln.Close()
+	if st, err := os.Stat(filepath.Join(dir, "public", "postroad")); err != nil || st.Mode().Perm() != 0o660 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+}
+
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	c := serve(t, f, owner())
+	for _, bytes := range []string{"GET / HTTP/1.0\r\n\r\n", "\xff\xff\xff\xff", "\x00\x00\x00\x02{]", "\x00\x00\x00\x0f{\"Op\":\"nosuch\"}", ""} {
+		conn, err := net.Dial("unix", c.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, bytes)
+		conn.(*net.UnixConn).CloseWrite()
+		reply, _ := io.ReadAll(conn)
+		conn.Close()
+		if strings.Contains(bytes, "nosuch") != strings.Contains(string(reply), "unknown request") {
+			t.Errorf("%q: reply %q", bytes, reply)
+		}
+	}
+	if len(f.calls) > 0 {
+		t.Errorf("the handler was called: %v", f.calls)
+	}
+}
+
+func FuzzReadFrame(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x02{}"))
+	f.Add([]byte("\x00\x00\x00\x11{\"Op\":\"status\"}"))
+	f.Add([]byte("\xff\xff\xff\xff{}"))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := bytes.NewReader(data)
+		var req Request
+		err := readFrame(r, maxRequest, &req)
+		if err != nil {
+			return
+		}
+		n := int(binary.BigEndian.Uint32(data))
+		if r.Len() != len(data)-4-n {
+			t.Fatalf("%d bytes are left of %d with a frame of %d", r.Len(), len(data), n)
+		}
+		var out bytes.Buffer
+		if err := writeFrame(&out, req); err != nil {
+			t.Fatal(err)
+		}
+		var again Request
+		if err := readFrame(&out, maxReply, &again); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestShowq(t *testing.T) {
+	t.Parallel()
+	f := &fake{entries: []*Entry{
+		{Queue: "deferred", ID: "E6BA653A086", Arrived: time.Unix(1795355156, 0), Size: 268, Sender: "games@example.test",
+			Recipients: []Recipient{{Address: "al3@example.test", Original: "al3", Reason: "temporary\x00failure"}}},
+		{Queue: "hold", ID: "AB", Arrived: time.Unix(1, 0), Expired: true, Recipients: []Recipient{{Address: "a b@x.test"}}},
+	}}
+	var out bytes.Buffer
+	if err := writeShowq(context.Background(), &out, f); err != nil {
+		t.Fatal(err)
+	}
+	const want = "protocol|mail_queue_list_protocol||" +
+		"queue_name|deferred|queue_id|E6BA653A086|time|1795355156|size|268|forced_expire|0|sender|games@example.test|" +
+		"original_recipient|al3|recipient|al3@example.test|log_class|defer|reason|temporary?failure||" +
+		"queue_name|hold|queue_id|AB|time|1|size|0|forced_expire|1|sender|MAILER-DAEMON|" +
+		"original_recipient|\"a b\"@x.test|recipient|\"a b\"@x.test|log_class||reason|||" + "|"
+	if got := strings.ReplaceAll(out.String(), "\x00", "|"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,173 @@
+package smtpd
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"postroad/internal/mail"
+	"postroad/internal/queue"
+	"postroad/internal/wire"
+)
+
+// cmdMail begins a transaction (RFC 5321 4.1.1.2).
+func (s *session) cmdMail(args string) {
+	switch {
+	case s.set.HeloRequired && s.peer.Helo == "":
+		s.reply(503, "5.5.1", "Error: send HELO/EHLO first")
+		return
+	case s.tx.open:
+		s.reply(503, "5.5.1", "Error: nested MAIL command")
+		return
+	}
+	path, params, err := wire.SplitPath(args, "FROM:")
+	if errors.Is(err, wire.ErrBadPath) {
+		s.reply(501, "5.1.7", "Bad sender address syntax")
+		return
+	}
+	if err != nil {
+		s.reply(501, "5.5.4", "Syntax: MAIL FROM:<address>")
+		return
+	}
+	if over, why := s.overRate("message"); over {
+		s.reply(450, "4.7.1", why)
+		return
+	}
+	addr, err := wire.ParsePath(path, s.pathRules())
+	if err != nil {
+		s.illegal("MAIL", path)
+		s.reply(501, "5.1.7", "Bad sender address syntax")
+		return
+	}
+	tx := transaction{open: true, sender: addr, senderText: path}
+	size, refused := s.mailParams(&tx, params)
+	if refused {
+		return
+	}
+	if !ascii(string(addr)) && s.set.StrictUTF8 && !tx.params.SMTPUTF8 {
+		s.reply(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address")
+		return
+	}
+	if limit := s.set.MessageLimit; limit > 0 && size > limit {
+		st := mail.Status{Code: 552, Enhanced: "5.3.4", Text: "Message size exceeds fixed limit"}
+		s.req.HasSender, s.req.Sender = true, addr
+		s.logReject("MAIL", st)
+		s.req.HasSender, s.req.Sender = false, ""
+		s.status(st)
+		return
+	}
+	if s.srv.Space != nil {
+		if err := s.srv.Space(); err != nil {
+			s.noSpace(err)
+			return
+		}
+	}
+	s.tx = tx
+	s.req.HasSender, s.req.Sender, s.req.Size = true, addr, size
+	if s.access != nil && !s.check("MAIL", s.access.Sender) {
+		s.clear()
+		return
+	}
+	if !s.set.DelayOpen && !s.openMessage() {
+		s.clear()
+		return
+	}
+	s.reply(250, "2.1.0", "Ok")
+}
+
+// illegal logs an address that makes no sense.
+func (s *session) illegal(verb, path string) {
+	s.log.Warnf("Illegal address syntax from %s in %s command: %s", s.client(), verb, path)
+}
+
+// noSpace says why no message can be taken now.
+func (s *session) noSpace(err error) {
+	if errors.Is(err, queue.ErrFull) {
+		s.reply(452, "4.3.1", "Insufficient system storage")
+		return
+	}
+	s.log.Warnf("queue: %v", err)
+	s.reply(451, "4.3.0", "Error: queue file write error")
+}
+
+// pathRules say how lenient addresses are read.
+func (s *session) pathRules() wire.PathRules {
+	return wire.PathRules{Strict: s.set.StrictEnvelopes, UTF8: s.set.UTF8, MinUser: s.set.AllowMinUser}
+}
+
+// mailParams reads the parameters of MAIL. refused tells that it has replied.
+func (s *session) mailParams(tx *transaction, params wire.Params) (size int64, refused bool) {
+	fail := func(code int, enhanced, text string) (int64, bool) {
+		s.reply(code, enhanced, text)
+		return 0, true
+	}
+	for {
+		param, name, value, has, ok := params.Next()
+		if !ok {
+			return size, false
+		}
+		switch upper := strings.ToUpper(name); {
+		case upper == "SIZE" && has:
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil && errors.Is(err, strconv.ErrRange) {
+				return fail(552, "5.3.4", "Message size exceeds file system imposed limit")
+			}
+			if err != nil || n < 0 {
+				return fail(501, "5.5.4", "Bad message size syntax")
+			}
+			size = n
+		case upper == "BODY" && strings.EqualFold(value, "8BITMIME"):
+			tx.params.EightBit = true
+		case upper == "BODY" && strings.EqualFold(value, "7BIT"):
+		case upper == "SMTPUTF8" && !has && s.set.UTF8:
+			tx.params.SMTPUTF8 = true
+		case upper == "AUTH" && value == "<>":
+		case upper == "AUTH" && has:
+			if s.peer.SASL == nil {
+				return fail(503, "5.5.4", "Error: send AUTH command first")
+			}
+			who, err := wire.DecodeXtext(value)
+			if err != nil {
+				return fail(501, "5.5.4", "Bad AUTH parameter syntax")
+			}
+			sasl := *s.peer.SASL
+			sasl.Sender = who
+			s.peer.SASL = &sasl
+		case (upper == "RET" || upper == "ENVID") && s.masked("dsn"):
+			return fail(501, "5.7.1", "DSN support is disabled")
+		case upper == "RET" && strings.EqualFold(value, "FULL"):
+			tx.params.Ret = mail.RetFull
+		case upper == "RET" && strings.EqualFold(value, "HDRS"):
+			tx.params.Ret = mail.RetHeaders
+		case upper == "RET":
+			return fail(501, "5.5.4", "Bad RET parameter syntax")
+		case upper == "ENVID" && has:
+			if id, err := wire.DecodeXtext(value); err != nil || id == "" || strings.ContainsAny(id, "\x00\r\n") || tx.params.EnvID != "" {
+				return fail(501, "5.5.4", "Bad ENVID parameter syntax")
+			}
+			tx.params.EnvID = value
+		case upper == "XVERP" && s.flags.verp:
+			if tx.sender == "" {
+				return fail(503, "5.5.4", "Error: XVERP requires non-null sender")
+			}
+			tx.params.VERP = s.set.VERPDelims
+			if has {
+				tx.params.VERP = value
+			}
+			if len(tx.params.VERP) != 2 || strings.Trim(tx.params.VERP, s.set.VERPFilter) != "" {
+				return fail(555, "5.5.4", "Error: "+s.set.VERPDelims+" needs two characters from "+s.set.VERPFilter)
+			}
+		default:
+			return fail(555, "5.5.4", "Unsupported option: "+param)
+		}
+	}
+}
+
+func ascii(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

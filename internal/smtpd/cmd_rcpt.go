@@ -1,0 +1,125 @@
+package smtpd
+
+import (
+	"errors"
+	"strings"
+
+	"postroad/internal/mail"
+	"postroad/internal/wire"
+)
+
+// cmdRcpt adds a recipient (RFC 5321 4.1.1.3).
+func (s *session) cmdRcpt(args string) {
+	switch {
+	case !s.tx.open:
+		s.reply(503, "5.5.1", "Error: need MAIL command")
+		return
+	case s.tx.bdat:
+		s.reply(503, "5.5.1", "Error: RCPT after BDAT")
+		return
+	}
+	path, params, err := wire.SplitPath(args, "TO:")
+	if errors.Is(err, wire.ErrBadPath) {
+		s.reply(501, "5.1.3", "Bad recipient address syntax")
+		return
+	}
+	if err != nil {
+		s.reply(501, "5.5.4", "Syntax: RCPT TO:<address>")
+		return
+	}
+	if over, why := s.overRate("recipient"); over {
+		s.reply(450, "4.7.1", why)
+		return
+	}
+	addr, err := wire.ParsePath(path, s.pathRules())
+	if err != nil || addr == "" {
+		s.illegal("RCPT", path)
+		s.reply(501, "5.1.3", "Bad recipient address syntax")
+		return
+	}
+	r := mail.Recipient{Address: addr, Original: addr}
+	if s.rcptParams(&r, params) {
+		return
+	}
+	if !ascii(string(addr)) && s.set.StrictUTF8 && !s.tx.params.SMTPUTF8 {
+		s.reply(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address")
+		return
+	}
+	if s.tx.rcpts >= s.set.RecipientLimit {
+		s.tooMany()
+		return
+	}
+	s.req.Recipient, s.req.RcptCount = addr, s.tx.rcpts
+	// RFC 5321 4.5.1: postmaster without a domain is always taken.
+	if s.access != nil && !strings.EqualFold(string(addr), "postmaster") && !s.check("RCPT", s.access.Recipient) {
+		s.tx.refused++
+		s.req.Recipient = ""
+		return
+	}
+	if !s.openMessage() {
+		s.req.Recipient = ""
+		return
+	}
+	s.apply()
+	s.tx.msg.AddRecipient(r)
+	if s.tx.rcpts++; s.tx.rcpts == 1 {
+		s.tx.rcptText, s.tx.first = path, addr
+	}
+	s.req.Recipient, s.req.RcptCount = "", s.tx.rcpts
+	s.reply(250, "2.1.5", "Ok")
+}
+
+// tooMany refuses recipients beyond the limit; the first ones are no errors.
+func (s *session) tooMany() {
+	s.reply(452, "4.5.3", "Error: too many recipients")
+	if s.tx.overshoot++; s.tx.overshoot <= s.set.Overshoot {
+		s.code = 0 // no error: the client is expected to send the rest later
+	}
+}
+
+// rcptParams reads the parameters of RCPT (RFC 3461 4); true when it has refused.
+func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
+	for {
+		param, name, value, has, ok := params.Next()
+		if !ok {
+			return false
+		}
+		upper := strings.ToUpper(name)
+		switch {
+		case (upper == "NOTIFY" || upper == "ORCPT") && s.masked("dsn"):
+			s.reply(501, "5.7.1", "DSN support is disabled")
+			return true
+		case upper == "NOTIFY" && has:
+			notify, good := parseNotify(value)
+			if !good || r.Notify != 0 {
+				s.reply(501, "5.5.4", "Error: Bad NOTIFY parameter syntax")
+				return true
+			}
+			r.Notify = notify
+		case upper == "ORCPT" && has:
+			kind, text, found := strings.Cut(value, ";")
+			if plain, err := wire.DecodeXtext(text); !found || kind == "" || err != nil || plain == "" || strings.ContainsAny(plain, "\x00\r\n") || r.ORCPT != "" {
+				s.reply(501, "5.5.4", "Error: Bad ORCPT parameter syntax")
+				return true
+			}
+			r.ORCPT = value
+		default:
+			s.reply(555, "5.5.4", "Unsupported option: "+param)
+			return true
+		}
+	}
+}
+
+// parseNotify reads NOTIFY; NEVER stands alone (RFC 3461 4.1).
+func parseNotify(value string) (n mail.Notify, ok bool) {
+	for word := range strings.SplitSeq(strings.ToUpper(value), ",") {
+		bit := map[string]mail.Notify{
+			"SUCCESS": mail.NotifySuccess, "FAILURE": mail.NotifyFailure, "DELAY": mail.NotifyDelay, "NEVER": mail.NotifyNever,
+		}[word]
+		if bit == 0 || n&bit != 0 {
+			return 0, false
+		}
+		n |= bit
+	}
+	return n, n&mail.NotifyNever == 0 || n == mail.NotifyNever
+}

@@ -1,0 +1,278 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postroad/internal/event"
+	"postroad/internal/sasl"
+	"postroad/internal/tlsmgr"
+	"postroad/internal/wire"
+)
+
+// Server is the SMTP server of one master.cf service in one generation of the
+// configuration. Its fields are set before Serve and not changed after.
+type Server struct {
+	// Settings are in force; Stress instead when all sessions that MaxSessions
+	// allows are busy. A nil Stress is Settings.
+	Settings, Stress *Settings
+	// Service is the first column of master.cf, Tag the name in the log.
+	Service, Tag string
+	// MaxSessions is the process limit of the service; 0 means none.
+	MaxSessions int
+
+	Access  Access
+	Cleanup Cleanup
+	// SASL and TLS are nil when not configured.
+	SASL sasl.Server
+	TLS  *tlsmgr.Server
+	// Names finds client names; nil stands for smtpd_peername_lookup = no.
+	Names Resolver
+	// Rates counts per client over all services; nil counts nothing.
+	Rates *Rates
+	// Space tells whether the queue has room for a message; nil is yes.
+	Space func() error
+	// Flush serves ETRN; nil refuses it.
+	Flush Flusher
+	Lists Lists
+
+	Log  event.Sink
+	PIDs *event.PIDs
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	listener net.Listener
+	closing  atomic.Bool
+	drained  atomic.Bool
+	// tlsBroken tells that TLS is wanted and could not be set up.
+	tlsBroken bool
+	stressed  atomic.Bool
+	pool      wire.Pool
+	slots     chan struct{}
+	done      chan struct{}
+}
+
+// Lists are the client lists of the settings; a nil one matches nobody.
+type Lists struct {
+	Xclient, Xforward, VERP      HostMatcher
+	RateExempt, AuthExempt       HostMatcher
+	BareNewlineExempt, Mynetwork HostMatcher
+	// DiscardEHLO finds EHLO keywords to leave out, by client address.
+	DiscardEHLO Lookup
+	// Forbidden and Noop match command words.
+	Forbidden, Noop func(word string) bool
+	// LocalRewrite tells whether a client's mail is completed as local mail.
+	LocalRewrite func(ctx context.Context, name string, addr netip.Addr, authenticated bool) bool
+}
+
+// ErrServerClosed is what Serve returns after Shutdown.
+var ErrServerClosed = errors.New("smtpd: server closed")
+
+// acceptPause is the wait after a failure to accept, such as too many files.
+const acceptPause = 50 * time.Millisecond
+
+// Serve accepts connections until the listener fails or Shutdown. While all
+// sessions are taken it accepts none: clients wait in the kernel's queue.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.mu.Lock()
+	s.listener = l
+	s.prepare()
+	s.mu.Unlock()
+	if s.closing.Load() {
+		return ErrServerClosed
+	}
+	if d, ok := l.(deadliner); ok {
+		_ = d.SetDeadline(time.Time{}) // a drained server may have left one
+	}
+	for {
+		if err := s.slot(ctx); err != nil {
+			return err
+		}
+		conn, err := l.Accept()
+		if err != nil {
+			s.free()
+			if s.drained.Load() || s.closing.Load() || ctx.Err() != nil {
+				return ErrServerClosed
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			s.logger(0).Warnf("accept: %v", err)
+			if !sleep(ctx, acceptPause) {
+				return ErrServerClosed
+			}
+			continue
+		}
+		// goroutine: one session; ends with its connection.
+		go func() {
+			defer s.free()
+			s.ServeConn(ctx, conn)
+		}()
+	}
+}
+
+// prepare makes what the first session needs; the caller holds the lock.
+func (s *Server) prepare() {
+	if s.sessions == nil {
+		s.sessions = make(map[*session]struct{})
+		s.done = make(chan struct{})
+		if s.MaxSessions > 0 {
+			s.slots = make(chan struct{}, s.MaxSessions)
+		}
+	}
+}
+
+// slot waits until a session may begin.
+func (s *Server) slot(ctx context.Context) error {
+	if s.slots == nil {
+		return nil
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ErrServerClosed
+	case <-s.done:
+		return ErrServerClosed
+	}
+	// Postfix's master turns stress on when the last process is taken.
+	s.stressed.Store(len(s.slots) == cap(s.slots))
+	return nil
+}
+
+func (s *Server) free() {
+	if s.slots != nil {
+		<-s.slots
+	}
+}
+
+// settings are those in force for a session that begins now.
+func (s *Server) settings() *Settings {
+	if s.Stress != nil && s.stressed.Load() {
+		return s.Stress
+	}
+	return s.Settings
+}
+
+// ServeConn serves one connection and closes it.
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+	pid := 0
+	if s.PIDs != nil {
+		pid = s.PIDs.Next()
+	}
+	ses := newSession(s, conn, s.logger(pid))
+	s.mu.Lock()
+	s.prepare()
+	s.sessions[ses] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.sessions, ses)
+		last := s.closing.Load() && len(s.sessions) == 0
+		if last {
+			s.closeDone()
+		}
+		s.mu.Unlock()
+	}()
+	ses.run(ctx)
+}
+
+func (s *Server) logger(pid int) *event.Logger {
+	return event.NewLogger(s.Log, s.Tag, pid)
+}
+
+// closeDone wakes those who wait for the end; the caller holds the lock.
+func (s *Server) closeDone() {
+	select {
+	case <-s.done:
+	default:
+		close(s.done)
+	}
+}
+
+// Sessions is the number of sessions under way.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// Shutdown stops accepting, ends idle sessions with 421, and waits for the
+// others until ctx ends; then it closes their connections. A message whose
+// content has been accepted is answered for.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.prepare()
+	s.closing.Store(true)
+	l := s.listener
+	for ses := range s.sessions {
+		ses.wake()
+	}
+	if len(s.sessions) == 0 {
+		s.closeDone()
+	}
+	s.mu.Unlock()
+	var err error
+	if l != nil {
+		err = l.Close()
+	}
+	select {
+	case <-s.done:
+		return err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for ses := range s.sessions {
+		ses.kill()
+	}
+	s.mu.Unlock()
+	return ctx.Err()
+}
+
+// deadliner is a listener whose Accept can be ended without closing it.
+type deadliner interface{ SetDeadline(t time.Time) error }
+
+// Drain stops accepting and leaves the listener open, for the server of the next
+// generation. Sessions end by themselves; when ctx ends first they are cut off.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.prepare()
+	l := s.listener
+	s.mu.Unlock()
+	s.drained.Store(true)
+	if d, ok := l.(deadliner); ok {
+		_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
+	}
+	tick := time.NewTicker(drainPause)
+	defer tick.Stop()
+	for s.Sessions() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// drainPause is how often a drained server looks whether its sessions ended.
+const drainPause = 200 * time.Millisecond
+
+// sleep waits, and tells whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

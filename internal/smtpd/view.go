@@ -1,0 +1,191 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"postroad/internal/event"
+	"postroad/internal/postconf"
+	"postroad/internal/sasl"
+	"postroad/internal/table"
+	"postroad/internal/tlsmgr"
+)
+
+// FromView makes the server of a master.cf service, but for the rooms that the
+// caller sets: Access, Cleanup, Names, Rates, Space, Flush, PIDs. The Server is
+// nil when a problem is fatal.
+func FromView(v *postconf.View, tables *table.Set, log event.Sink) (*Server, []postconf.Problem) {
+	b := &viewBuilder{v: v, tables: tables, srv: &Server{Settings: &Settings{}, Log: log}}
+	b.problems = v.Decode(b.srv.Settings)
+	if postconf.HasFatal(b.problems) {
+		return nil, b.problems
+	}
+	if _, _, set := v.Raw("stress"); !set {
+		stress := &Settings{}
+		if problems := v.With("stress", "yes").Decode(stress); !postconf.HasFatal(problems) {
+			b.srv.Stress = stress
+		}
+	}
+	set := b.srv.Settings
+	b.srv.Tag = set.SyslogName + "/smtpd"
+	if svc := v.Service(); svc != nil {
+		b.srv.Service, b.srv.MaxSessions = svc.Name, svc.MaxProc
+	}
+	if b.srv.MaxSessions < 0 {
+		b.srv.MaxSessions = set.DefaultLimit
+	}
+	b.lists()
+	b.tls()
+	b.sasl()
+	if postconf.HasFatal(b.problems) {
+		return nil, b.problems
+	}
+	return b.srv, b.problems
+}
+
+// viewBuilder collects the problems of FromView.
+type viewBuilder struct {
+	v        *postconf.View
+	tables   *table.Set
+	srv      *Server
+	problems []postconf.Problem
+}
+
+func (b *viewBuilder) note(fatal bool, err error) {
+	if err != nil {
+		b.problems = append(b.problems, postconf.Problem{Fatal: fatal, Text: err.Error()})
+	}
+}
+
+func (b *viewBuilder) hosts(param string, items []string) HostMatcher {
+	if len(items) == 0 {
+		return nil
+	}
+	list, err := b.tables.HostList(param, items, false)
+	b.note(true, err)
+	if err != nil {
+		return nil
+	}
+	return list
+}
+
+func (b *viewBuilder) lists() {
+	set, l := b.srv.Settings, &b.srv.Lists
+	l.Xclient = b.hosts("smtpd_authorized_xclient_hosts", set.XclientHosts)
+	l.Xforward = b.hosts("smtpd_authorized_xforward_hosts", set.XforwardHosts)
+	l.VERP = b.hosts("smtpd_authorized_verp_clients", set.VERPClients)
+	l.RateExempt = b.hosts("smtpd_client_event_limit_exceptions", set.RateExempt)
+	l.AuthExempt = b.hosts("smtpd_sasl_exceptions_networks", set.AuthExempt)
+	l.BareNewlineExempt = b.hosts("smtpd_forbid_bare_newline_exclusions", set.BareNewlineExempt)
+	if len(set.DiscardEHLOMaps) > 0 {
+		maps, err := b.tables.Maps("smtpd_discard_ehlo_keyword_address_maps", set.DiscardEHLOMaps)
+		b.note(true, err)
+		l.DiscardEHLO = func(ctx context.Context, key string) (string, bool, error) {
+			hit, err := maps.Lookup(ctx, key)
+			return hit.Value, hit.Found, err
+		}
+	}
+	b.forbidden()
+	b.localRewrite()
+}
+
+// forbidden separates the tables of smtpd_forbidden_commands from its words.
+func (b *viewBuilder) forbidden() {
+	set := b.srv.Settings
+	var words []string
+	var maps []string
+	for _, w := range set.Forbidden {
+		if strings.Contains(w, ":") {
+			maps = append(maps, w)
+		} else {
+			words = append(words, w)
+		}
+	}
+	set.Forbidden = words
+	if b.srv.Stress != nil {
+		b.srv.Stress.Forbidden = words
+	}
+	if len(maps) == 0 {
+		return
+	}
+	m, err := b.tables.Maps("smtpd_forbidden_commands", maps)
+	b.note(true, err)
+	if err != nil {
+		return
+	}
+	b.srv.Lists.Forbidden = func(line string) bool {
+		hit, err := m.Lookup(context.Background(), line)
+		return err == nil && hit.Found
+	}
+}
+
+// localRewrite builds local_header_rewrite_clients: whose headers are completed.
+func (b *viewBuilder) localRewrite() {
+	words := b.srv.Settings.LocalRewrite
+	networks, err := b.v.List("mynetworks")
+	b.note(true, err)
+	mynetworks := b.hosts("mynetworks", networks)
+	own := interfaces()
+	var maps []*table.Maps
+	for i, w := range words {
+		if strings.EqualFold(w, "check_address_map") && i+1 < len(words) {
+			w = words[i+1]
+		}
+		if !strings.Contains(w, ":") {
+			continue
+		}
+		m, err := b.tables.Maps("local_header_rewrite_clients", []string{w})
+		b.note(true, err)
+		if err == nil {
+			maps = append(maps, m)
+		}
+	}
+	has := func(w string) bool {
+		return slices.ContainsFunc(words, func(s string) bool { return strings.EqualFold(s, w) })
+	}
+	inet, nets, sasl := has("permit_inet_interfaces"), has("permit_mynetworks"), has("permit_sasl_authenticated")
+	b.srv.Lists.LocalRewrite = func(ctx context.Context, name string, addr netip.Addr, authenticated bool) bool {
+		if (inet && own[addr]) || (sasl && authenticated) {
+			return true
+		}
+		if nets && mynetworks != nil {
+			if ok, err := mynetworks.MatchHost(ctx, name, addr); ok && err == nil {
+				return true
+			}
+		}
+		for _, m := range maps {
+			if hit, err := m.Lookup(ctx, addr.String()); err == nil && hit.Found {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// tls builds the server side of TLS. A server at level may goes on without it
+// when there is no certificate, and says so.
+func (b *viewBuilder) tls() {
+	var set tlsmgr.Settings
+	b.problems = append(b.problems, b.v.Decode(&set)...)
+	srv, err := tlsmgr.NewServer(&set)
+	if err == nil {
+		b.srv.TLS = srv
+		return
+	}
+	b.srv.tlsBroken = true
+	b.note(set.Wrapper && !errors.Is(err, tlsmgr.ErrNoCertificate), err)
+}
+
+func (b *viewBuilder) sasl() {
+	if !b.srv.Settings.AuthEnable {
+		return
+	}
+	var set sasl.Settings
+	b.problems = append(b.problems, b.v.Decode(&set)...)
+	srv, err := sasl.New(&set, func(spec string) (sasl.Table, error) { return b.tables.Open(spec) })
+	b.note(true, err)
+	b.srv.SASL = srv
+}

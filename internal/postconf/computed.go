@@ -80,9 +80,8 @@ func (v *View) computeNetworks() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if style != "host" && style != "subnet" && style != "class" {
-		_, o, _ := v.Raw("mynetworks_style")
-		return "", newValueError(v.place(o), fmt.Sprintf("bad mynetworks_style value: %s; specify exactly one value", style))
+	if err := v.checkStyle(style); err != nil {
+		return "", err
 	}
 	own, err := v.ownAddresses()
 	if err != nil {
@@ -98,6 +97,21 @@ func (v *View) computeNetworks() (string, error) {
 		}
 	}
 	return strings.Join(out, " "), nil
+}
+
+// checkStyle checks a value of mynetworks_style.
+func (v *View) checkStyle(style string) error {
+	_, o, _ := v.Raw("mynetworks_style")
+	words := SplitList(style)
+	for _, word := range words {
+		if word != "host" && word != "subnet" && word != "class" {
+			return newValueError(v.place(o), fmt.Sprintf("unknown mynetworks mask style value \"%s\" in \"%s\"", word, style))
+		}
+	}
+	if len(words) != 1 || words[0] != style {
+		return newValueError(v.place(o), fmt.Sprintf("bad mynetworks_style value: %s; specify exactly one value", style))
+	}
+	return nil
 }
 
 // networkOf returns the pattern for one own address.

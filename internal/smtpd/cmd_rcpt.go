@@ -14,7 +14,7 @@ func (s *session) cmdRcpt(args string) {
 	case !s.tx.open:
 		s.reply(503, "5.5.1", "Error: need MAIL command")
 		return
-	case s.tx.bdat:
+	case s.tx.bdat != bdatNone:
 		s.reply(503, "5.5.1", "Error: RCPT after BDAT")
 		return
 	}
@@ -27,11 +27,11 @@ func (s *session) cmdRcpt(args string) {
 		s.reply(501, "5.5.4", "Syntax: RCPT TO:<address>")
 		return
 	}
-	if over, why := s.overRate("recipient"); over {
+	if over, why := s.overRate(rateRecipient); over {
 		s.reply(450, "4.7.1", why)
 		return
 	}
-	addr, err := wire.ParsePath(path, s.pathRules())
+	addr, err := wire.ParsePath(path, s.pathRules(s.tx.params.SMTPUTF8))
 	if err != nil || addr == "" {
 		s.illegal("RCPT", path)
 		s.reply(501, "5.1.3", "Bad recipient address syntax")
@@ -52,7 +52,6 @@ func (s *session) cmdRcpt(args string) {
 	s.req.Recipient, s.req.RcptCount = addr, s.tx.rcpts
 	// RFC 5321 4.5.1: postmaster without a domain is always taken.
 	if s.access != nil && !strings.EqualFold(string(addr), "postmaster") && !s.check("RCPT", s.access.Recipient) {
-		s.tx.refused++
 		s.req.Recipient = ""
 		return
 	}
@@ -63,7 +62,7 @@ func (s *session) cmdRcpt(args string) {
 	s.apply()
 	s.tx.msg.AddRecipient(r)
 	if s.tx.rcpts++; s.tx.rcpts == 1 {
-		s.tx.rcptText, s.tx.first = path, addr
+		s.tx.first = addr
 	}
 	s.req.Recipient, s.req.RcptCount = "", s.tx.rcpts
 	s.reply(250, "2.1.5", "Ok")
@@ -86,7 +85,7 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 		}
 		upper := strings.ToUpper(name)
 		switch {
-		case (upper == "NOTIFY" || upper == "ORCPT") && s.masked("dsn"):
+		case (upper == "NOTIFY" || upper == "ORCPT") && s.masked(ehloDSN):
 			s.reply(501, "5.7.1", "DSN support is disabled")
 			return true
 		case upper == "NOTIFY" && has:
@@ -98,7 +97,7 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 			r.Notify = notify
 		case upper == "ORCPT" && has:
 			kind, text, found := strings.Cut(value, ";")
-			if plain, err := wire.DecodeXtext(text); !found || kind == "" || err != nil || plain == "" || strings.ContainsAny(plain, "\x00\r\n") || r.ORCPT != "" {
+			if plain, err := wire.DecodeXtext(text); !found || kind == "" || err != nil || strings.ContainsAny(plain, "\x00\r\n") || r.ORCPT != "" {
 				s.reply(501, "5.5.4", "Error: Bad ORCPT parameter syntax")
 				return true
 			}
@@ -116,7 +115,7 @@ func parseNotify(value string) (n mail.Notify, ok bool) {
 		bit := map[string]mail.Notify{
 			"SUCCESS": mail.NotifySuccess, "FAILURE": mail.NotifyFailure, "DELAY": mail.NotifyDelay, "NEVER": mail.NotifyNever,
 		}[word]
-		if bit == 0 || n&bit != 0 {
+		if bit == 0 {
 			return 0, false
 		}
 		n |= bit

@@ -61,7 +61,7 @@ type Server struct {
 type Lists struct {
 	Xclient, Xforward, VERP      HostMatcher
 	RateExempt, AuthExempt       HostMatcher
-	BareNewlineExempt, Mynetwork HostMatcher
+	BareNewlineExempt            HostMatcher
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
 	// Forbidden and Noop match command words.

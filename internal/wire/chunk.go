@@ -81,15 +81,17 @@ func (c *ChunkReader) End() []byte {
 	return nil
 }
 
-// Discard reads the rest of the chunk and throws it away.
-func (c *ChunkReader) Discard() error {
-	for c.left > 0 {
-		if err := c.r.need(1); err != nil {
-			return cut(err)
-		}
-		c.take(int(min(int64(c.r.w-c.r.r), c.left)))
+// DiscardSome reads a piece of the chunk and throws it away; n is its length.
+func (c *ChunkReader) DiscardSome() (n int, err error) {
+	if c.left == 0 {
+		return 0, nil
 	}
-	return nil
+	if err := c.r.need(1); err != nil {
+		return 0, cut(err)
+	}
+	n = int(min(int64(c.r.w-c.r.r), c.left))
+	c.take(n)
+	return n, nil
 }
 
 func (c *ChunkReader) take(n int) {

@@ -11,8 +11,8 @@ var crlf = []byte("\r\n")
 // DataReader reads the content that follows DATA, up to and including its end.
 // It removes dot-stuffing and turns a bare LF into CRLF. A bare CR is content.
 //
-// Only CRLF "." CRLF is the end (RFC 5321 4.1.1.4); where a lone dot is next to
-// a bare LF, it is a dot-stuffed empty line, never the end.
+// Only CRLF "." CRLF is the end (RFC 5321 4.1.1.4). Where a lone dot is next to
+// a bare LF, its line is dropped, as Postfix does; it is never the end.
 type DataReader struct {
 	r *Reader
 	// bol is set at the beginning of a line, std when the line before ended
@@ -68,14 +68,19 @@ func (d *DataReader) dot() error {
 	if err := d.r.need(2); err != nil {
 		return cut(err)
 	}
-	b := d.r.buf[d.r.r:]
-	if b[1] == '\r' && d.std {
+	switch d.r.buf[d.r.r+1] {
+	case '\n':
+		d.r.r += 2
+		d.std, d.bareLF = false, true
+		return nil
+	case '\r':
 		if err := d.r.need(3); err != nil {
 			return cut(err)
 		}
-		if b = d.r.buf[d.r.r:]; b[2] == '\n' {
+		if d.r.buf[d.r.r+2] == '\n' {
 			d.r.r += 3
-			d.done = true
+			d.done = d.std
+			d.std = true
 			return nil
 		}
 	}

@@ -59,9 +59,9 @@ type Server struct {
 
 // Lists are the client lists of the settings; a nil one matches nobody.
 type Lists struct {
-	Xclient, Xforward, VERP      HostMatcher
-	RateExempt, AuthExempt       HostMatcher
-	BareNewlineExempt            HostMatcher
+	Xclient, Xforward, VERP HostMatcher
+	RateExempt, AuthExempt  HostMatcher
+	BareNewlineExempt       HostMatcher
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
 	// Forbidden and Noop match command words.

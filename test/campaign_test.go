@@ -56,7 +56,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("%s: %v", s.Name, err)
 		}
 		t.Logf("%s: %s", s.Name, r)
-		judgeDisk(t, s, r)
+		judgeDisk(t, s, r, 1)
 		if !r.Drained {
 			t.Errorf("%s: mail that waited did not leave while the disk was full", s.Name)
 		}
@@ -77,12 +77,14 @@ func TestReadOnlySpool(t *testing.T) {
 			t.Fatalf("%s: %v", s.Name, err)
 		}
 		t.Logf("%s: %s", s.Name, r)
-		judgeDisk(t, s, r)
+		judgeDisk(t, s, r, 0)
 	}
 }
 
-// judgeDisk checks what holds for every bad disk.
-func judgeDisk(t *testing.T, s box.Subject, r campaign.DiskReport) {
+// judgeDisk checks what holds for every bad disk. kept is how many messages may be
+// accepted although it is bad: the one that finds the disk full is written with
+// the reserve, and the ledger says whether it was kept.
+func judgeDisk(t *testing.T, s box.Subject, r campaign.DiskReport, kept int) {
 	t.Helper()
 	if len(r.Lost) > 0 || len(r.Broken) > 0 {
 		t.Errorf("%s: lost %q, damaged %q", s.Name, r.Lost, r.Broken)
@@ -91,6 +93,10 @@ func judgeDisk(t *testing.T, s box.Subject, r campaign.DiskReport) {
 		return // it is known to leave clients without an answer
 	}
 	for _, reply := range r.Replies {
+		if strings.HasPrefix(reply, "250") && kept > 0 {
+			kept--
+			continue
+		}
 		if !strings.HasPrefix(reply, "45") && !strings.HasPrefix(reply, "421") {
 			t.Errorf("%s: a client heard %q while the disk was bad", s.Name, reply)
 		}

@@ -196,7 +196,7 @@ func (m *Message) expand(r mail.Recipient) {
 		m.add(r)
 		return
 	}
-	x := &expansion{m: m, seen: map[mail.Address]bool{}}
+	x := &expansion{m: m}
 	x.walk(r.Address, 0)
 	if x.failed {
 		return
@@ -212,7 +212,7 @@ func (m *Message) expand(r mail.Recipient) {
 func (m *Message) add(r mail.Recipient) {
 	key := string(r.Address.Fold())
 	if m.s.set.OriginalRcpt {
-		key += "\x00" + string(r.Original.Fold()) + "\x00" + r.ORCPT
+		key += "\x00" + string(r.Original.Fold()) + "\x00" + strings.ToLower(r.ORCPT)
 	} else {
 		r.Original = ""
 	}
@@ -224,7 +224,6 @@ func (m *Message) add(r mail.Recipient) {
 // expansion is the expansion of one recipient.
 type expansion struct {
 	m      *Message
-	seen   map[mail.Address]bool
 	out    []mail.Address
 	failed bool
 }
@@ -235,8 +234,8 @@ func (x *expansion) fail(text string) {
 	x.m.fail(faultDefer, "4.6.0 Alias expansion error")
 }
 
-// walk follows one address. An address that was expanded before stands for
-// itself, which ends circles.
+// walk follows one address. An address that maps to itself stands for itself; a
+// longer circle runs into the recursion limit and is refused, as in Postfix.
 func (x *expansion) walk(addr mail.Address, depth int) {
 	m, set := x.m, &x.m.s.set
 	if x.failed {
@@ -254,12 +253,6 @@ func (x *expansion) walk(addr mail.Address, depth int) {
 		x.fail("unreasonable virtual_alias_maps map expansion size for " + string(addr))
 		return
 	}
-	key := addr.Fold()
-	if x.seen[key] {
-		x.out = append(x.out, addr)
-		return
-	}
-	x.seen[key] = true
 	hit, err := m.s.virtual.LookupAddress(m.ctx, addr, m.s.search)
 	if err != nil {
 		x.failed = true
@@ -271,6 +264,10 @@ func (x *expansion) walk(addr mail.Address, depth int) {
 		return
 	}
 	for _, to := range m.results(addr, hit, m.s.propagateVirtual) {
+		if to.Fold() == addr.Fold() {
+			x.out = append(x.out, to)
+			continue
+		}
 		x.walk(to, depth+1)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ func AcquireLock(queueDir string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrRunning
@@ -60,17 +61,40 @@ func Running(queueDir string) (line string, running bool, err error) {
 		return "", false, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	err = flock(f, unix.LOCK_SH)
 	if err == nil {
 		return "", false, nil
 	}
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return "", false, err
 	}
+	return firstLine(f), true, nil
+}
+
+// orphanWait is how long a lock is waited for whose master is dead: its worker
+// notices that within moments and ends.
+const orphanWait = 3 * time.Second
+
+// flock takes the lock without waiting for a master that lives.
+func flock(f *os.File, how int) error {
+	for end := time.Now().Add(orphanWait); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+		pid, perr := strconv.Atoi(strings.TrimSpace(firstLine(f)))
+		if perr != nil || pid <= 0 || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			return err
+		}
+	}
+}
+
+// firstLine is what the lock file says.
+func firstLine(f *os.File) string {
 	buf := make([]byte, 64)
 	n, _ := f.ReadAt(buf, 0)
-	line, _, _ = strings.Cut(string(buf[:n]), "\n")
-	return line, true, nil
+	line, _, _ := strings.Cut(string(buf[:n]), "\n")
+	return line
 }
 
 // RunningPID is Running with the process id as a number.

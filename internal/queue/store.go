@@ -89,6 +89,7 @@ func Open(opt Options) (*Store, error) {
 	s.ids.long = opt.LongIDs
 	// The reserve must be given up below pebble, which cannot retry by itself.
 	s.fs = vfs.OnDiskFull(opt.FS, s.diskFull)
+	s.fit()
 	for _, dir := range []string{opt.Dir, s.path("db"), s.path("bodies")} {
 		if err := opt.FS.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("create %s: %w", dir, err)
@@ -108,6 +109,23 @@ func Open(opt Options) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// fit makes the reserve and the log, which is allotted ahead, small on a small
+// file system.
+func (s *Store) fit() {
+	if err := s.opt.FS.MkdirAll(s.opt.Dir, 0o700); err != nil {
+		return // Open reports it
+	}
+	usage, err := s.opt.FS.GetDiskUsage(s.opt.Dir)
+	if err != nil || usage.TotalBytes == 0 {
+		return
+	}
+	const share = 64
+	s.opt.MemTable = max(min(s.opt.MemTable, usage.TotalBytes/share), 1<<20)
+	if s.opt.Reserve > 0 {
+		s.opt.Reserve = max(min(s.opt.Reserve, int64(usage.TotalBytes/share)), 64<<10)
+	}
 }
 
 func syncDir(fs vfs.FS, dir string) error {

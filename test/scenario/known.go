@@ -7,8 +7,7 @@ import (
 )
 
 // LoadKnown reads the list of scenarios that are known to differ: a name and
-// the reason on each line. The list is there to become empty: a scenario on it
-// that agrees is an error.
+// the reason on each line. The list is there to become empty.
 func LoadKnown(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

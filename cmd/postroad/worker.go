@@ -174,9 +174,12 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 	s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, oldSessionsGrace)
 		defer cancel()
+		var drained sync.WaitGroup
 		for _, srv := range oldSessions {
-			_ = srv.Drain(ctx)
+			// goroutine: one old service; bounded by ctx.
+			drained.Go(func() { _ = srv.Drain(ctx) })
 		}
+		drained.Wait()
 		old.close()
 	})
 	return nil

@@ -73,7 +73,7 @@ func Running(queueDir string) (line string, running bool, err error) {
 
 // orphanWait is how long a lock is waited for whose master is dead: its worker
 // notices that within moments and ends.
-const orphanWait = 3 * time.Second
+const orphanWait = 8 * time.Second
 
 // flock takes the lock without waiting for a master that lives.
 func flock(f *os.File, how int) error {
@@ -83,10 +83,24 @@ func flock(f *os.File, how int) error {
 			return err
 		}
 		pid, perr := strconv.Atoi(strings.TrimSpace(firstLine(f)))
-		if perr != nil || pid <= 0 || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		if perr != nil || pid <= 0 || alive(pid) {
 			return err
 		}
 	}
+}
+
+// alive tells whether a process runs; one that is dead and not yet reaped does not.
+func alive(pid int) bool {
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	// The state is the first field behind the name, which is in parentheses.
+	end := strings.LastIndexByte(string(stat), ')')
+	return end < 0 || end+2 >= len(stat) || (stat[end+2] != 'Z' && stat[end+2] != 'X')
 }
 
 // firstLine is what the lock file says.

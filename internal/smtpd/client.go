@@ -97,8 +97,7 @@ func (s *session) wrap() bool {
 		return false
 	}
 	if over, why := s.overRate(rateTLS); over {
-		// Not in clear text: the client expects a handshake.
-		s.log.Infof("%s", why)
+		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
 		return false
 	}
 	return s.handshake()

@@ -9,10 +9,6 @@ import (
 // maxClients bounds how many clients are counted at a time.
 const maxClients = 100_000
 
-// sweepAt is how many clients must be counted before those of no interest are
-// looked for.
-const sweepAt = 1024
-
 // rateEvent is something that is counted per client.
 type rateEvent uint8
 
@@ -36,7 +32,8 @@ type rateKey struct {
 type Rates struct {
 	mu      sync.Mutex
 	clients map[rateKey]*clientRate
-	sweep   int
+	// pruned is when those of no interest were last forgotten.
+	pruned time.Time
 }
 
 // clientRate is what one client did in the current unit of time.
@@ -47,17 +44,18 @@ type clientRate struct {
 }
 
 // NewRates returns counters at zero.
-func NewRates() *Rates { return &Rates{clients: map[rateKey]*clientRate{}, sweep: sweepAt} }
+func NewRates() *Rates { return &Rates{clients: map[rateKey]*clientRate{}} }
 
 // client finds or makes a counter. The lock is held. It is nil when too many
 // clients are counted: then nobody new is limited.
 func (r *Rates) client(key rateKey, unit time.Duration) *clientRate {
 	now := time.Now()
+	// Once in a while, so that a crowd does not make each connection dear.
+	if now.Sub(r.pruned) >= max(unit, time.Second) {
+		r.prune(now, unit)
+	}
 	c := r.clients[key]
 	if c == nil {
-		if len(r.clients) >= r.sweep {
-			r.prune(now, unit)
-		}
 		if len(r.clients) >= maxClients {
 			return nil
 		}
@@ -71,14 +69,13 @@ func (r *Rates) client(key rateKey, unit time.Duration) *clientRate {
 }
 
 // prune forgets clients that are not connected and have no counts that matter.
-// The next time is when as many again have come, so that it costs little.
 func (r *Rates) prune(now time.Time, unit time.Duration) {
 	for key, c := range r.clients {
 		if c.active == 0 && now.Sub(c.began) >= unit {
 			delete(r.clients, key)
 		}
 	}
-	r.sweep = min(max(2*len(r.clients), sweepAt), maxClients)
+	r.pruned = now
 }
 
 // connect counts a connection and returns how many are open and how many began
@@ -95,7 +92,8 @@ func (r *Rates) connect(key rateKey, unit time.Duration) (active, rate int) {
 	return c.active, c.counts[rateConnection]
 }
 
-// disconnect ends what connect began.
+// disconnect ends what connect began. What the client did is remembered until
+// its unit of time is over.
 func (r *Rates) disconnect(key rateKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

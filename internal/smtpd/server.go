@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,12 +50,17 @@ type Server struct {
 	listener net.Listener
 	closing  atomic.Bool
 	drained  atomic.Bool
+	// serving is how many calls of Serve are under way, accepted how many
+	// connections that it accepted are open.
+	serving, accepted atomic.Int32
 	// tlsBroken tells that TLS is wanted and could not be set up.
 	tlsBroken bool
 	stressed  atomic.Bool
 	pool      wire.Pool
 	slots     chan struct{}
 	done      chan struct{}
+	// draining is closed when drained is set.
+	draining chan struct{}
 }
 
 // Lists are the client lists of the settings; a nil one matches nobody.
@@ -89,9 +95,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if d, ok := l.(deadliner); ok {
 		_ = d.SetDeadline(time.Time{}) // a drained server may have left one
 	}
+	s.serving.Add(1)
+	defer s.serving.Add(-1)
 	for {
 		if err := s.slot(ctx); err != nil {
 			return err
+		}
+		if s.drained.Load() {
+			s.free()
+			return ErrServerClosed
 		}
 		conn, err := l.Accept()
 		if err != nil {
@@ -102,14 +114,24 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
+			if d, ok := l.(deadliner); ok && errors.Is(err, os.ErrDeadlineExceeded) {
+				// Meant for the server before this one, which drains.
+				_ = d.SetDeadline(time.Time{})
+				if !sleep(ctx, handoverPause) {
+					return ErrServerClosed
+				}
+				continue
+			}
 			s.logger(0).Warnf("accept: %v", err)
 			if !sleep(ctx, acceptPause) {
 				return ErrServerClosed
 			}
 			continue
 		}
+		s.accepted.Add(1)
 		// goroutine: one session; ends with its connection.
 		go func() {
+			defer s.accepted.Add(-1)
 			defer s.free()
 			s.ServeConn(ctx, conn)
 		}()
@@ -121,6 +143,7 @@ func (s *Server) prepare() {
 	if s.sessions == nil {
 		s.sessions = make(map[*session]struct{})
 		s.done = make(chan struct{})
+		s.draining = make(chan struct{})
 		if s.MaxSessions > 0 {
 			s.slots = make(chan struct{}, s.MaxSessions)
 		}
@@ -137,6 +160,8 @@ func (s *Server) slot(ctx context.Context) error {
 	case <-ctx.Done():
 		return ErrServerClosed
 	case <-s.done:
+		return ErrServerClosed
+	case <-s.draining:
 		return ErrServerClosed
 	}
 	// Postfix's master turns stress on when the last process is taken.
@@ -237,27 +262,38 @@ func (s *Server) Shutdown(ctx context.Context) error {
 type deadliner interface{ SetDeadline(t time.Time) error }
 
 // Drain stops accepting and leaves the listener open, for the server of the next
-// generation. Sessions end by themselves; when ctx ends first they are cut off.
+// generation, which may have begun to serve it. Sessions end by themselves. Drain
+// returns nil when Serve has returned and all have ended, or else the error of
+// ctx; it cuts nobody off.
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.prepare()
 	l := s.listener
-	s.mu.Unlock()
-	s.drained.Store(true)
-	if d, ok := l.(deadliner); ok {
-		_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
+	if !s.drained.Swap(true) {
+		close(s.draining)
 	}
+	s.mu.Unlock()
 	tick := time.NewTicker(drainPause)
 	defer tick.Stop()
-	for s.Sessions() > 0 {
+	for {
+		switch d, ok := l.(deadliner); {
+		case s.serving.Load() > 0 && ok:
+			// Again each time: the next server may clear it before Accept sees it.
+			_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
+		case s.accepted.Load() == 0 && s.Sessions() == 0:
+			return nil
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return nil
 }
+
+// handoverPause lets the server that drains see the deadline before the next one
+// clears it again.
+const handoverPause = 5 * time.Millisecond
 
 // drainPause is how often a drained server looks whether its sessions ended.
 const drainPause = 200 * time.Millisecond

@@ -89,6 +89,8 @@ func lexPath(s string) (tokens []token, comments, ok bool) {
 			}
 			comments = true
 			i = end + 1
+		case c == ')':
+			return nil, false, false // it closes nothing
 		case c == '"':
 			end := closing(s, i)
 			if end < 0 {

@@ -47,6 +47,10 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	}
 	srv.Access = engine
 	srv.Cleanup = &receiver{server: s, set: &set}
+	srv.Senseless = func(ctx context.Context, addr mail.Address) bool {
+		r, err := router.Lookup(ctx, "", router.Rewrite(rewrite.Local, string(addr)))
+		return err == nil && r.Invalid
+	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
 	srv.Flush = flusher{s}

@@ -90,6 +90,7 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 			s.readFailed(err)
 			return
 		case string(line) == "*": // RFC 4954 4: the client cancels
+			s.log.Warnf("%s: SASL %s authentication aborted", s.client(), mech)
 			s.reply(501, "5.7.0", "Authentication aborted")
 			return
 		}
@@ -110,7 +111,7 @@ func (s *session) authFailed(mech, user string, err error) {
 		s.reply(504, "5.5.4", "Encryption required for requested authentication mechanism")
 		return
 	case errors.Is(err, sasl.ErrMechanism):
-		reason = "Invalid authentication mechanism"
+		reason = "Invalid authentication mechanism: '" + mech + "'"
 	case errors.As(err, &later):
 		reason = later.Reason
 		if later.Cause != nil {
@@ -119,8 +120,12 @@ func (s *session) authFailed(mech, user string, err error) {
 	case errors.As(err, &refused) && refused.Reason != "":
 		reason = refused.Reason
 	}
+	// A name is kept for attempts that do not get as far as one.
+	if user != "" {
+		s.login = user
+	}
 	s.log.Emit(&event.Login{
-		Client: s.client(), Mechanism: mech, Username: user, Reason: reason,
+		Client: s.client(), Mechanism: mech, Username: s.login, Reason: reason,
 		Failed: true, Temporary: later != nil, Unknown: errors.Is(err, sasl.ErrMechanism),
 	})
 	if later != nil {

@@ -14,10 +14,6 @@ func (s *session) helo(name, args string) {
 	}
 	before := s.peer.Helo
 	s.peer.Helo = neuter(args)
-	if name == "EHLO" {
-		// A later HELO does not take this back.
-		s.peer.ESMTP = true
-	}
 	if s.access != nil && !s.check(name, s.access.Helo) {
 		s.peer.Helo = before
 		return
@@ -27,6 +23,7 @@ func (s *session) helo(name, args string) {
 		s.reply(250, "", s.set.Hostname)
 		return
 	}
+	s.peer.ESMTP = true // a later HELO does not take this back
 	if hidden := s.mask &^ ehloSilent; hidden != 0 && !s.masked(ehloSilent) {
 		s.log.Infof("discarding EHLO keywords: %s", hidden)
 	}

@@ -36,9 +36,8 @@ func (s *session) cmdMail(args string) {
 		s.reply(450, "4.7.1", why)
 		return
 	}
-	addr, err := wire.ParsePath(path, s.pathRules(wantsUTF8(params)))
-	if err != nil {
-		s.illegal("MAIL", path)
+	addr, ok := s.address("MAIL", path, wantsUTF8(params))
+	if !ok {
 		s.reply(501, "5.1.7", "Bad sender address syntax")
 		return
 	}
@@ -79,11 +78,6 @@ func (s *session) cmdMail(args string) {
 	s.reply(250, "2.1.0", "Ok")
 }
 
-// illegal logs an address that makes no sense.
-func (s *session) illegal(verb, path string) {
-	s.log.Warnf("Illegal address syntax from %s in %s command: %s", s.client(), verb, path)
-}
-
 // noSpace says why no message can be taken now.
 func (s *session) noSpace(err error) {
 	if errors.Is(err, queue.ErrFull) {
@@ -97,7 +91,23 @@ func (s *session) noSpace(err error) {
 // pathRules say how lenient addresses are read; a domain above ASCII needs
 // SMTPUTF8 (RFC 6531 3.3).
 func (s *session) pathRules(utf8 bool) wire.PathRules {
-	return wire.PathRules{Strict: s.set.StrictEnvelopes, UTF8: utf8 && s.set.UTF8, MinUser: s.set.AllowMinUser}
+	return wire.PathRules{
+		Strict: s.set.StrictEnvelopes, UTF8: utf8 && s.set.UTF8, Numeric: s.set.NumericDomain, MinUser: s.set.AllowMinUser,
+	}
+}
+
+// address reads a path. Where the local part may name another destination, the
+// resolver is asked whether the whole makes sense.
+func (s *session) address(verb, path string, utf8 bool) (mail.Address, bool) {
+	addr, err := wire.ParsePath(path, s.pathRules(utf8))
+	if err == nil && s.srv.Senseless != nil && strings.ContainsAny(addr.Local(), "@%!") && s.srv.Senseless(s.ctx, addr) {
+		err = wire.ErrBadPath
+	}
+	if err != nil || addr == "" && verb != "MAIL" {
+		s.log.Warnf("Illegal address syntax from %s in %s command: %s", s.client(), verb, path)
+		return "", false
+	}
+	return addr, true
 }
 
 // wantsUTF8 looks for SMTPUTF8 among the parameters, which stand behind the

@@ -64,9 +64,8 @@ func (s *session) cmdVrfy(args string) {
 	if rest, last, ok := cutLast(args); ok && s.set.UTF8 && strings.EqualFold(last, "SMTPUTF8") {
 		text, utf8 = rest, true
 	}
-	addr, err := wire.ParsePath(text, s.pathRules(utf8))
-	if err != nil || addr == "" {
-		s.illegal("VRFY", text)
+	addr, ok := s.address("VRFY", text, utf8)
+	if !ok {
 		s.reply(501, "5.1.3", "Bad recipient address syntax")
 		return
 	}

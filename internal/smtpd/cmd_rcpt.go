@@ -31,9 +31,8 @@ func (s *session) cmdRcpt(args string) {
 		s.reply(450, "4.7.1", why)
 		return
 	}
-	addr, err := wire.ParsePath(path, s.pathRules(s.tx.params.SMTPUTF8))
-	if err != nil || addr == "" {
-		s.illegal("RCPT", path)
+	addr, ok := s.address("RCPT", path, s.tx.params.SMTPUTF8)
+	if !ok {
 		s.reply(501, "5.1.3", "Bad recipient address syntax")
 		return
 	}
@@ -89,7 +88,10 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 			s.reply(501, "5.7.1", "DSN support is disabled")
 			return true
 		case upper == "NOTIFY" && has:
-			notify, good := parseNotify(value)
+			notify, unknown, good := parseNotify(value)
+			if unknown != "" {
+				s.log.Warnf("unknown DSN NOTIFY command value \"%s\" in \"%s\"", unknown, value)
+			}
 			if !good || r.Notify != 0 {
 				s.reply(501, "5.5.4", "Error: Bad NOTIFY parameter syntax")
 				return true
@@ -109,16 +111,26 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 	}
 }
 
-// parseNotify reads NOTIFY; NEVER stands alone (RFC 3461 4.1).
-func parseNotify(value string) (n mail.Notify, ok bool) {
-	for word := range strings.SplitSeq(strings.ToUpper(value), ",") {
-		bit := map[string]mail.Notify{
-			"SUCCESS": mail.NotifySuccess, "FAILURE": mail.NotifyFailure, "DELAY": mail.NotifyDelay, "NEVER": mail.NotifyNever,
-		}[word]
-		if bit == 0 {
-			return 0, false
+// notifyWords are the words of NOTIFY.
+var notifyWords = [...]struct {
+	word string
+	bit  mail.Notify
+}{
+	{"SUCCESS", mail.NotifySuccess}, {"FAILURE", mail.NotifyFailure}, {"DELAY", mail.NotifyDelay}, {"NEVER", mail.NotifyNever},
+}
+
+// parseNotify reads NOTIFY; NEVER stands alone (RFC 3461 4.1). unknown is a word
+// that is none of these.
+func parseNotify(value string) (n mail.Notify, unknown string, ok bool) {
+next:
+	for word := range strings.SplitSeq(value, ",") {
+		for _, w := range notifyWords {
+			if strings.EqualFold(w.word, word) {
+				n |= w.bit
+				continue next
+			}
 		}
-		n |= bit
+		return 0, word, false
 	}
-	return n, n&mail.NotifyNever == 0 || n == mail.NotifyNever
+	return n, "", n&mail.NotifyNever == 0 || n == mail.NotifyNever
 }

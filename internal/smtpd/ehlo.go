@@ -61,10 +61,10 @@ func (m ehloMask) String() string {
 	var words []string
 	for _, k := range ehloWords {
 		if m&k.bit != 0 && k.bit != ehloSilent {
-			words = append(words, k.word)
+			words = append(words, strings.ToUpper(k.word))
 		}
 	}
-	return strings.Join(words, " ")
+	return strings.Join(words, ", ")
 }
 
 // masked tells whether an EHLO keyword is left out.

@@ -45,6 +45,8 @@ type session struct {
 	// name is how the log names the client; rated is the key it is counted by.
 	name  string
 	rated rateKey
+	// login is the name of the last failed login.
+	login string
 
 	// deadline is the end of the current request under smtpd_per_request_deadline.
 	deadline time.Time

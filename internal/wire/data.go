@@ -21,14 +21,18 @@ type DataReader struct {
 	done     bool
 	bareLF   bool
 	n        int64
+	before   int64
 }
 
 // Start makes d read the content of the next message from r. The CRLF of the
 // DATA command counts as the line end before a first dot.
-func (d *DataReader) Start(r *Reader) { *d = DataReader{r: r, bol: true, std: true} }
+func (d *DataReader) Start(r *Reader) { *d = DataReader{r: r, bol: true, std: true, before: r.lines} }
 
 // BareLF tells whether a line so far ended in LF without CR.
 func (d *DataReader) BareLF() bool { return d.bareLF }
+
+// Lines is the number of line ends returned so far.
+func (d *DataReader) Lines() int64 { return d.r.lines - d.before }
 
 // Size is the number of content bytes returned so far.
 func (d *DataReader) Size() int64 { return d.n }
@@ -97,6 +101,7 @@ func nextRun(r *Reader, end int) (p []byte, bare bool, err error) {
 	b := r.buf[r.r:end]
 	if b[0] == '\n' {
 		r.r++
+		r.lines++
 		return crlf, true, nil
 	}
 	for i := 0; ; {
@@ -109,6 +114,7 @@ func nextRun(r *Reader, end int) (p []byte, bare bool, err error) {
 			r.r += i
 			return b[:i], false, nil
 		}
+		r.lines++
 		i++
 		if i == len(b) || b[i] == '.' || b[i] == '\n' {
 			r.r += i

@@ -38,7 +38,9 @@ type Reader struct {
 	buf       *block
 	r, w      int
 	empty     int
-	spill     []byte
+	// lines counts the line ends in content.
+	lines int64
+	spill []byte
 }
 
 // NewReader returns a Reader on src that borrows its buffer from pool. When src

@@ -38,21 +38,17 @@ func (c *ChunkReader) Next() ([]byte, error) {
 		if c.cr {
 			return c.afterCR(), nil
 		}
-		end := c.r.r + int(min(int64(c.r.w-c.r.r), c.left))
 		if c.left == 1 && c.r.buf[c.r.r] == '\r' {
 			c.take(1)
 			c.cr = true
 			continue
 		}
+		if err := c.r.needMore(); err != nil {
+			return nil, cut(err)
+		}
 		from := c.r.r
-		p, bare, err := nextRun(c.r, end)
-		if err != nil {
-			return nil, err
-		}
+		p, bare := nextRun(c.r, from+int(min(int64(c.r.w-from), c.left)))
 		c.left -= int64(c.r.r - from)
-		if len(p) == 0 {
-			continue
-		}
 		c.bareLF = c.bareLF || bare
 		return c.out(p), nil
 	}

@@ -50,13 +50,10 @@ func (d *DataReader) Next() ([]byte, error) {
 			}
 			continue
 		}
-		p, bare, err := nextRun(d.r, d.r.w)
-		if err != nil {
-			return nil, err
+		if err := d.r.needMore(); err != nil {
+			return nil, cut(err)
 		}
-		if len(p) == 0 {
-			continue
-		}
+		p, bare := nextRun(d.r, d.r.w)
 		d.bol = p[len(p)-1] == '\n'
 		d.std = !bare
 		d.bareLF = d.bareLF || bare
@@ -93,48 +90,48 @@ func (d *DataReader) dot() error {
 	return nil
 }
 
+// needMore makes the byte behind a lone CR available: only it tells what the CR
+// is.
+func (r *Reader) needMore() error {
+	if r.w-r.r == 1 && r.buf[r.r] == '\r' {
+		return r.need(2)
+	}
+	return nil
+}
+
 // nextRun returns a run of bytes that can be passed on as they are, looking no
 // further than end. A run stops behind a CRLF that is followed by a dot, before
-// a bare LF, and before a CR whose successor is not known yet. A bare LF alone
-// is returned as CRLF with bare set. It may return nothing.
-func nextRun(r *Reader, end int) (p []byte, bare bool, err error) {
+// a bare LF, and before a CR at the end. A bare LF alone is returned as CRLF
+// with bare set. There is at least one byte, and more than a lone CR.
+func nextRun(r *Reader, end int) (p []byte, bare bool) {
 	b := r.buf[r.r:end]
 	if b[0] == '\n' {
 		r.r++
 		r.lines++
-		return crlf, true, nil
+		return crlf, true
 	}
 	for i := 0; ; {
 		k := bytes.IndexByte(b[i:], '\n')
 		if k < 0 {
-			return lastRun(r, b)
+			n := len(b)
+			if b[n-1] == '\r' {
+				n--
+			}
+			r.r += n
+			return b[:n], false
 		}
 		i += k
 		if b[i-1] != '\r' {
 			r.r += i
-			return b[:i], false, nil
+			return b[:i], false
 		}
 		r.lines++
 		i++
 		if i == len(b) || b[i] == '.' || b[i] == '\n' {
 			r.r += i
-			return b[:i], false, nil
+			return b[:i], false
 		}
 	}
-}
-
-// lastRun returns the rest of the buffer, which has no further line end.
-func lastRun(r *Reader, b []byte) ([]byte, bool, error) {
-	n := len(b)
-	if b[n-1] == '\r' {
-		n--
-	}
-	if n == 0 {
-		// A CR alone: only its successor tells what it is.
-		return nil, false, cut(r.need(2))
-	}
-	r.r += n
-	return b[:n], false, nil
 }
 
 // cut names the end of the stream in the middle of content.

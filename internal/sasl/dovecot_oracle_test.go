@@ -41,6 +41,11 @@ userdb {
   driver = static
   args = uid=1 gid=1 home=/
 }
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service auth {
   unix_listener %[1]s/auth {
     mode = 0666

@@ -46,7 +46,7 @@ func (s *session) cmdData(args string) {
 			break
 		}
 		if err != nil {
-			s.tx.bytes -= 2 * d.Lines() // the log counts what is on the lines
+			s.tx.bytes -= d.Tail() // the log counts whole lines
 			s.readFailed(err)
 			return
 		}

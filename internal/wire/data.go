@@ -21,18 +21,19 @@ type DataReader struct {
 	done     bool
 	bareLF   bool
 	n        int64
-	before   int64
+	// tail is the length of the last line, which has not ended yet.
+	tail int64
 }
 
 // Start makes d read the content of the next message from r. The CRLF of the
 // DATA command counts as the line end before a first dot.
-func (d *DataReader) Start(r *Reader) { *d = DataReader{r: r, bol: true, std: true, before: r.lines} }
+func (d *DataReader) Start(r *Reader) { *d = DataReader{r: r, bol: true, std: true} }
 
 // BareLF tells whether a line so far ended in LF without CR.
 func (d *DataReader) BareLF() bool { return d.bareLF }
 
-// Lines is the number of line ends returned so far.
-func (d *DataReader) Lines() int64 { return d.r.lines - d.before }
+// Tail is how much of the content so far is a line that has not ended.
+func (d *DataReader) Tail() int64 { return d.tail }
 
 // Size is the number of content bytes returned so far.
 func (d *DataReader) Size() int64 { return d.n }
@@ -58,6 +59,11 @@ func (d *DataReader) Next() ([]byte, error) {
 		d.std = !bare
 		d.bareLF = d.bareLF || bare
 		d.n += int64(len(p))
+		if i := bytes.LastIndexByte(p, '\n'); i >= 0 {
+			d.tail = int64(len(p) - i - 1)
+		} else {
+			d.tail += int64(len(p))
+		}
 		return p, nil
 	}
 	return nil, io.EOF
@@ -107,7 +113,6 @@ func nextRun(r *Reader, end int) (p []byte, bare bool) {
 	b := r.buf[r.r:end]
 	if b[0] == '\n' {
 		r.r++
-		r.lines++
 		return crlf, true
 	}
 	for i := 0; ; {
@@ -125,7 +130,6 @@ func nextRun(r *Reader, end int) (p []byte, bare bool) {
 			r.r += i
 			return b[:i], false
 		}
-		r.lines++
 		i++
 		if i == len(b) || b[i] == '.' || b[i] == '\n' {
 			r.r += i

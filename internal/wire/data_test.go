@@ -59,9 +59,12 @@ func readData(src io.Reader) (content string, rest string, bare bool, err error)
 			return b.String(), "", d.BareLF(), e
 		}
 		b.Write(p)
+		if tail := b.Len() - strings.LastIndexByte(b.String(), '\n') - 1; d.Tail() != int64(tail) {
+			return "", "", false, fmt.Errorf("tail %d of %q", d.Tail(), b.String())
+		}
 	}
-	if d.Size() != int64(b.Len()) || d.Lines() != int64(strings.Count(b.String(), "\n")) {
-		return "", "", false, fmt.Errorf("size %d, lines %d of %q", d.Size(), d.Lines(), b.String())
+	if d.Size() != int64(b.Len()) || d.Tail() != 0 {
+		return "", "", false, fmt.Errorf("size %d, tail %d of %q", d.Size(), d.Tail(), b.String())
 	}
 	left := append([]byte(nil), r.Peek()...)
 	more, _ := io.ReadAll(src)

@@ -38,9 +38,7 @@ type Reader struct {
 	buf       *block
 	r, w      int
 	empty     int
-	// lines counts the line ends in content.
-	lines int64
-	spill []byte
+	spill     []byte
 }
 
 // NewReader returns a Reader on src that borrows its buffer from pool. When src

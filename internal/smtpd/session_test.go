@@ -78,7 +78,7 @@ func newServer(t testing.TB, config string) (*Server, *spool) {
 	}
 	view := cfg.View(cfg.Service("smtp", "inet"))
 	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}})
-	srv, problems := FromView(view, tables, nil)
+	srv, problems := FromView(view, tables, nil, nil)
 	if srv == nil {
 		t.Fatal(problems)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -23,7 +24,7 @@ import (
 // smtpd builds the SMTP server of one master.cf service.
 func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, error) {
 	view := gen.cfg.View(svc)
-	srv, problems := smtpd.FromView(view, gen.tables, s.rt.Log)
+	srv, problems := smtpd.FromView(view, gen.tables, s.rt.Log, s.readFile)
 	var set sessionSettings
 	problems = append(problems, view.Decode(&set)...)
 	log := event.NewLogger(s.rt.Log, logName(view, "smtpd"), 1)
@@ -47,6 +48,10 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	}
 	srv.Access = engine
 	srv.Cleanup = &receiver{server: s, set: &set}
+	srv.Senseless = func(ctx context.Context, addr mail.Address) bool {
+		r, err := router.Lookup(ctx, "", router.Rewrite(rewrite.Local, string(addr)))
+		return err == nil && r.Invalid
+	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
 	srv.Flush = flusher{s}
@@ -55,6 +60,19 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 		srv.Names = names{s.resolver}
 	}
 	return srv, nil
+}
+
+// maxKeyFile bounds a file of keys or certificates.
+const maxKeyFile = 4 << 20
+
+// readFile reads a file that perhaps only root may read.
+func (s *server) readFile(name string) ([]byte, error) {
+	f, err := s.rt.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
 }
 
 // sessionSettings are parameters of a service that concern the messages that come

@@ -196,6 +196,8 @@ type Login struct {
 	// Failed and Temporary tell the outcome; both false is success, which has
 	// no line of its own.
 	Failed, Temporary bool
+	// Unknown tells that Mechanism is a word of the client, not one on offer.
+	Unknown bool
 	// Reason is what the authentication server said, without any secret.
 	Reason string
 }
@@ -213,13 +215,16 @@ func (e *Login) AppendText(dst []byte) []byte {
 	return dst
 }
 
-// Count implements Counter. The mechanism is one that the server offered.
+// Count implements Counter.
 func (e *Login) Count(m *Metrics) {
-	result := "failed"
+	mechanism, result := e.Mechanism, "failed"
+	if e.Unknown {
+		mechanism = "unknown"
+	}
 	if e.Temporary {
 		result = "error"
 	}
-	m.Logins.WithLabelValues(e.Mechanism, result).Inc()
+	m.Logins.WithLabelValues(mechanism, result).Inc()
 }
 
 // TLSEstablished says that a handshake succeeded.
@@ -236,4 +241,32 @@ func (e *TLSEstablished) AppendText(dst []byte) []byte {
 	dst = append(append(dst, e.Direction...), ' ')
 	dst = append(AppendPrintable(dst, e.Peer), ": "...)
 	return AppendPrintable(dst, e.Summary)
+}
+
+// Pipelining says that a client sent more than it may before an answer.
+type Pipelining struct {
+	After, Client string
+	// Text is the beginning of what it sent.
+	Text string
+}
+
+// AppendText implements Event.
+func (e *Pipelining) AppendText(dst []byte) []byte {
+	dst = append(append(dst, "improper command pipelining after "...), e.After...)
+	dst = append(AppendPrintable(append(dst, " from "...), e.Client), ": "...)
+	for i := 0; i < len(e.Text); i++ {
+		switch c := e.Text[i]; {
+		case c == '\r':
+			dst = append(dst, `\r`...)
+		case c == '\n':
+			dst = append(dst, `\n`...)
+		case c == '\\':
+			dst = append(dst, `\\`...)
+		case c < ' ' || c >= 0x7f:
+			dst = append(dst, '\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }

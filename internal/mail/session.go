@@ -86,7 +86,7 @@ type TLS struct {
 	Protocol, Cipher string
 	Bits             int
 	// Curve is the key exchange group, Signature the server's signature as
-	// OpenSSL names it ("ECDSA (P-256)"), Digest its hash ("SHA256").
+	// OpenSSL names it ("ECDSA (prime256v1)"), Digest its hash ("SHA256").
 	Curve, Signature, Digest string
 	// PeerCN, PeerIssuer and fingerprints are empty without a client certificate.
 	PeerCN, PeerIssuer, Fingerprint, KeyFingerprint string

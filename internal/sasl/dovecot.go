@@ -367,12 +367,13 @@ func (x *dovecotExchange) ask(ctx context.Context, line string) (string, error) 
 // answer interprets what Dovecot said.
 func (x *dovecotExchange) answer(line string) ([]byte, bool, error) {
 	fields := strings.Split(line, "\t")
+	rest := fields[min(2, len(fields)):]
 	switch fields[0] {
 	case "CONT":
-		if len(fields) < 3 {
+		if len(rest) == 0 {
 			return nil, false, nil
 		}
-		challenge, err := base64.StdEncoding.DecodeString(fields[2])
+		challenge, err := base64.StdEncoding.DecodeString(rest[0])
 		if err != nil {
 			x.Close()
 			return nil, false, &TemporaryError{Reason: "Malformed answer of authentication server"}
@@ -380,7 +381,7 @@ func (x *dovecotExchange) answer(line string) ([]byte, bool, error) {
 		return challenge, false, nil
 	case "OK":
 		x.release()
-		user, _, _ := params(fields[2:])
+		user, _, _ := params(rest)
 		if user == "" {
 			return nil, false, &TemporaryError{Reason: "Authentication server did not tell the user"}
 		}
@@ -388,7 +389,7 @@ func (x *dovecotExchange) answer(line string) ([]byte, bool, error) {
 		return nil, true, nil
 	case "FAIL":
 		x.release()
-		user, reason, temporary := params(fields[2:])
+		user, reason, temporary := params(rest)
 		if user != "" {
 			x.user = user
 		}

@@ -67,65 +67,64 @@ func (s *session) classify() {
 	f.rateExempt = f.xclient || in("smtpd_client_event_limit_exceptions", l.RateExempt)
 	f.authExempt = in("smtpd_sasl_exceptions_networks", l.AuthExempt)
 	f.bareExempt = in("smtpd_forbid_bare_newline_exclusions", l.BareNewlineExempt)
-	s.mask = ehloMask{}
-	words := s.set.DiscardEHLO
-	if l.DiscardEHLO != nil {
-		value, ok, err := l.DiscardEHLO(s.ctx, s.peer.Client.AddrString())
-		if err != nil {
-			s.log.Warnf("smtpd_discard_ehlo_keyword_address_maps: %v", err)
-		}
-		if ok {
-			words = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
-		}
-	}
-	for _, w := range words {
-		s.mask[strings.ToLower(w)] = true
-	}
+	s.findMask()
 }
 
-// req0 is a request that knows the session only.
-func (s *session) req0() access.Request {
+// freshRequest is a request that knows the session only.
+func (s *session) freshRequest() access.Request {
 	return access.Request{Session: &s.peer, Pipelined: s.req.Pipelined, Log: s.log}
 }
 
-// open greets the client, or turns it away; false ends the session.
+// open begins the session; false ends it.
 func (s *session) open() bool {
-	if over, why := s.overLimit(); over {
+	if over, why := s.overConnections(); over {
 		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
 		return s.finish()
 	}
-	if s.set.TLSWrapper && s.peer.TLS == nil {
-		if over, why := s.overRate("tls"); over {
-			s.reply(421, "4.7.0", s.set.Hostname+" "+why)
-			return s.finish()
-		}
-		if s.srv.TLS == nil || !s.handshake() {
-			return false
-		}
-	}
-	if s.set.ForbidPipelining && s.r.Buffered() > 0 {
-		s.outOfTurn("CONNECT")
+	if s.set.TLSWrapper && !s.wrap() {
 		return s.finish()
 	}
-	if s.access != nil {
-		v := s.access.Client(s.ctx, s.request("CONNECT"))
-		if v.Action == mail.Reject || v.Action == mail.Disconnect {
-			s.logReject("CONNECT", v.Status)
-			if v.Action == mail.Disconnect || v.Status.Code == 421 || v.Status.Code == 521 {
-				s.status(v.Status)
-				return s.finish()
-			}
-			s.denied = v.Status.Text
-			s.reply(v.Status.Code, v.Status.Enhanced, v.Status.Text)
-			return true
-		}
+	if s.outOfTurn("CONNECT") {
+		return s.finish()
 	}
-	s.reply(220, "", s.set.Banner)
+	s.greet()
 	return true
 }
 
-// request is the request of a stage.
-func (s *session) request(stage string) *access.Request {
-	s.req.Stage, s.req.Log, s.req.Helo = stage, s.log, s.peer.Helo
-	return &s.req
+// wrap does the handshake that comes before everything else (RFC 8314 3.3).
+func (s *session) wrap() bool {
+	if s.srv.TLS == nil {
+		return false
+	}
+	if over, why := s.overRate(rateTLS); over {
+		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
+		return false
+	}
+	return s.handshake()
+}
+
+// greet says who we are, or turns the client away.
+func (s *session) greet() {
+	if s.access == nil {
+		s.reply(220, "", s.set.Banner)
+		return
+	}
+	s.stage("CONNECT")
+	switch v := s.access.Client(s.ctx, &s.req); v.Action {
+	case mail.Reject, mail.Disconnect:
+		s.logReject("CONNECT", v.Status)
+		s.flags.denied = true
+		s.errors++
+		s.status(v.Status)
+		if v.Action == mail.Disconnect {
+			s.flags.hangup = true
+		}
+	default:
+		s.reply(220, "", s.set.Banner)
+	}
+}
+
+// stage prepares the request for a stage of access control.
+func (s *session) stage(name string) {
+	s.req.Stage, s.req.Log, s.req.Helo = name, s.log, s.peer.Helo
 }

@@ -13,14 +13,13 @@ import (
 
 // cmdAuth authenticates the client (RFC 4954).
 func (s *session) cmdAuth(args string) {
-	mech, initial, hasInitial := strings.Cut(args, " ")
-	mech = strings.ToUpper(mech)
+	fields := strings.Fields(args)
 	switch {
-	case s.srv.SASL == nil || s.flags.authExempt || (s.set.AuthOnlyTLS && s.peer.TLS == nil):
-		s.reply(503, "5.5.1", "Error: authentication not enabled")
-		return
-	case s.peer.Helo == "" || !s.peer.ESMTP:
+	case s.set.HeloRequired && s.peer.Helo == "":
 		s.reply(503, "5.5.1", "Error: send HELO/EHLO first")
+		return
+	case !s.authOffered() || s.masked(ehloAuth):
+		s.reply(503, "5.5.1", "Error: authentication not enabled")
 		return
 	case s.tx.open:
 		s.reply(503, "5.5.1", "Error: MAIL transaction in progress")
@@ -28,22 +27,23 @@ func (s *session) cmdAuth(args string) {
 	case s.peer.SASL != nil:
 		s.reply(503, "5.5.1", "Error: already authenticated")
 		return
-	case mech == "" || strings.Contains(initial, " "):
+	case len(fields) < 1 || len(fields) > 2:
 		s.reply(501, "5.5.4", "Syntax: AUTH mechanism")
 		return
 	}
-	if over, why := s.overRate("auth"); over {
+	if over, why := s.overRate(rateAuth); over {
 		s.reply(450, "4.7.1", why)
 		return
 	}
-	req := &sasl.Request{Mechanism: mech, HasInitial: hasInitial, Session: &s.peer}
-	if hasInitial && initial != "=" {
-		b, err := base64.StdEncoding.DecodeString(initial)
-		if err != nil {
-			s.authFailed(mech, "", &sasl.AuthError{Reason: "Invalid base64 data in initial response"})
+	mech := strings.ToUpper(fields[0])
+	req := &sasl.Request{Mechanism: mech, Session: &s.peer}
+	if len(fields) == 2 {
+		var err error
+		if req.Initial, err = decodeInitial(fields[1]); err != nil {
+			s.authFailed(mech, "", err)
 			return
 		}
-		req.Initial = b
+		req.HasInitial = true
 	}
 	x, err := s.srv.SASL.Begin(s.ctx, req)
 	if err != nil {
@@ -52,6 +52,18 @@ func (s *session) cmdAuth(args string) {
 	}
 	defer x.Close()
 	s.authLoop(mech, x)
+}
+
+// decodeInitial decodes an initial response; "=" is an empty one (RFC 4954 4).
+func decodeInitial(text string) ([]byte, error) {
+	if text == "=" {
+		return nil, nil
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, &sasl.AuthError{Reason: "Invalid base64 data in initial response"}
+	}
+	return b, nil
 }
 
 // authLoop exchanges challenges and responses until the end.
@@ -68,23 +80,21 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 			s.reply(235, "2.7.0", "Authentication successful")
 			return
 		}
-		s.w.WriteString("334 " + base64.StdEncoding.EncodeToString(challenge) + "\r\n")
+		s.reply(334, "", base64.StdEncoding.EncodeToString(challenge))
 		line, err := s.readLine(s.set.AuthLimit)
-		if errors.Is(err, wire.ErrLineTooLong) {
-			s.reply(500, "5.5.6", "SASL response limit exceeded")
+		switch {
+		case errors.Is(err, wire.ErrLineTooLong):
+			s.reply(500, "5.5.6", "SASL response limit exceeded") // RFC 4954 4
 			return
-		}
-		if err != nil {
+		case err != nil:
 			s.readFailed(err)
 			return
-		}
-		// RFC 4954 4: a lone "*" cancels.
-		if string(line) == "*" {
+		case string(line) == "*": // RFC 4954 4: the client cancels
+			s.log.Warnf("%s: SASL %s authentication aborted", s.client(), mech)
 			s.reply(501, "5.7.0", "Authentication aborted")
 			return
 		}
-		response, err = base64.StdEncoding.DecodeString(string(line))
-		if err != nil {
+		if response, err = base64.StdEncoding.DecodeString(string(line)); err != nil {
 			s.authFailed(mech, x.Username(), &sasl.AuthError{Reason: "Invalid base64 data in continued response"})
 			return
 		}
@@ -93,19 +103,34 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 
 // authFailed answers and logs a failed authentication.
 func (s *session) authFailed(mech, user string, err error) {
-	e := &event.Login{Client: s.client(), Mechanism: mech, Username: user, Failed: true, Reason: err.Error()}
+	reason := "(reason unavailable)"
+	var refused *sasl.AuthError
+	var later *sasl.TemporaryError
 	switch {
 	case errors.Is(err, sasl.ErrEncryptionRequired):
 		s.reply(504, "5.5.4", "Encryption required for requested authentication mechanism")
 		return
 	case errors.Is(err, sasl.ErrMechanism):
-		e.Reason = "Invalid authentication mechanism"
-		s.reply(535, "5.7.8", "Error: authentication failed: Invalid authentication mechanism")
-	case errors.Is(err, sasl.ErrTemporary):
-		e.Temporary = true
-		s.reply(454, "4.7.0", "Temporary authentication failure: "+err.Error())
-	default:
-		s.reply(535, "5.7.8", "Error: authentication failed: "+err.Error())
+		reason = "Invalid authentication mechanism: '" + mech + "'"
+	case errors.As(err, &later):
+		reason = later.Reason
+		if later.Cause != nil {
+			s.log.Warnf("SASL: %v", later.Cause)
+		}
+	case errors.As(err, &refused) && refused.Reason != "":
+		reason = refused.Reason
 	}
-	s.log.Emit(e)
+	// A name is kept for attempts that do not get as far as one.
+	if user != "" {
+		s.login = user
+	}
+	s.log.Emit(&event.Login{
+		Client: s.client(), Mechanism: mech, Username: s.login, Reason: reason,
+		Failed: true, Temporary: later != nil, Unknown: errors.Is(err, sasl.ErrMechanism),
+	})
+	if later != nil {
+		s.reply(454, "4.7.0", "Temporary authentication failure: "+reason)
+		return
+	}
+	s.reply(535, "5.7.8", "Error: authentication failed: "+reason)
 }

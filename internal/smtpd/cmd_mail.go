@@ -19,7 +19,7 @@ func (s *session) cmdMail(args string) {
 	case s.tx.open:
 		s.reply(503, "5.5.1", "Error: nested MAIL command")
 		return
-	case s.tx.bdat:
+	case s.tx.bdat != bdatNone:
 		s.reply(503, "5.5.1", "Error: MAIL after BDAT")
 		return
 	}
@@ -32,17 +32,16 @@ func (s *session) cmdMail(args string) {
 		s.reply(501, "5.5.4", "Syntax: MAIL FROM:<address>")
 		return
 	}
-	if over, why := s.overRate("message"); over {
+	if over, why := s.overRate(rateMessage); over {
 		s.reply(450, "4.7.1", why)
 		return
 	}
-	addr, err := wire.ParsePath(path, s.pathRules())
-	if err != nil {
-		s.illegal("MAIL", path)
+	addr, ok := s.address("MAIL", path, wantsUTF8(params))
+	if !ok {
 		s.reply(501, "5.1.7", "Bad sender address syntax")
 		return
 	}
-	tx := transaction{open: true, sender: addr, senderText: path}
+	tx := transaction{open: true, sender: addr}
 	size, refused := s.mailParams(&tx, params)
 	if refused {
 		return
@@ -59,28 +58,24 @@ func (s *session) cmdMail(args string) {
 		s.status(st)
 		return
 	}
-	if s.srv.Space != nil {
-		if err := s.srv.Space(); err != nil {
-			s.noSpace(err)
-			return
-		}
-	}
 	s.tx = tx
 	s.req.HasSender, s.req.Sender, s.req.Size = true, addr, size
 	if s.access != nil && !s.check("MAIL", s.access.Sender) {
 		s.clear()
 		return
 	}
+	if s.srv.Space != nil {
+		if err := s.srv.Space(); err != nil {
+			s.noSpace(err)
+			s.clear()
+			return
+		}
+	}
 	if !s.set.DelayOpen && !s.openMessage() {
 		s.clear()
 		return
 	}
 	s.reply(250, "2.1.0", "Ok")
-}
-
-// illegal logs an address that makes no sense.
-func (s *session) illegal(verb, path string) {
-	s.log.Warnf("Illegal address syntax from %s in %s command: %s", s.client(), verb, path)
 }
 
 // noSpace says why no message can be taken now.
@@ -93,9 +88,37 @@ func (s *session) noSpace(err error) {
 	s.reply(451, "4.3.0", "Error: queue file write error")
 }
 
-// pathRules say how lenient addresses are read.
-func (s *session) pathRules() wire.PathRules {
-	return wire.PathRules{Strict: s.set.StrictEnvelopes, UTF8: s.set.UTF8, MinUser: s.set.AllowMinUser}
+// pathRules say how lenient addresses are read; a domain above ASCII needs
+// SMTPUTF8 (RFC 6531 3.3).
+func (s *session) pathRules(utf8 bool) wire.PathRules {
+	return wire.PathRules{
+		Strict: s.set.StrictEnvelopes, UTF8: utf8 && s.set.UTF8, Numeric: s.set.NumericDomain, MinUser: s.set.AllowMinUser,
+	}
+}
+
+// address reads a path. Where the local part may name another destination, the
+// resolver is asked whether the whole makes sense.
+func (s *session) address(verb, path string, utf8 bool) (mail.Address, bool) {
+	addr, err := wire.ParsePath(path, s.pathRules(utf8))
+	if err == nil && s.srv.Senseless != nil && strings.ContainsAny(addr.Local(), "@%!") && s.srv.Senseless(s.ctx, addr) {
+		err = wire.ErrBadPath
+	}
+	if err != nil || addr == "" && verb != "MAIL" {
+		s.log.Warnf("Illegal address syntax from %s in %s command: %s", s.client(), verb, path)
+		return "", false
+	}
+	return addr, true
+}
+
+// wantsUTF8 looks for SMTPUTF8 among the parameters, which stand behind the
+// address that it is about.
+func wantsUTF8(params wire.Params) bool {
+	for {
+		param, _, _, _, ok := params.Next()
+		if !ok || strings.EqualFold(param, "SMTPUTF8") {
+			return ok
+		}
+	}
 }
 
 // mailParams reads the parameters of MAIL. refused tells that it has replied.
@@ -111,11 +134,11 @@ func (s *session) mailParams(tx *transaction, params wire.Params) (size int64, r
 		}
 		switch upper := strings.ToUpper(name); {
 		case upper == "SIZE" && has:
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil && errors.Is(err, strconv.ErrRange) {
+			n, err := parseDigits(value)
+			if errors.Is(err, strconv.ErrRange) {
 				return fail(552, "5.3.4", "Message size exceeds file system imposed limit")
 			}
-			if err != nil || n < 0 {
+			if err != nil {
 				return fail(501, "5.5.4", "Bad message size syntax")
 			}
 			size = n
@@ -136,14 +159,14 @@ func (s *session) mailParams(tx *transaction, params wire.Params) (size int64, r
 			sasl := *s.peer.SASL
 			sasl.Sender = who
 			s.peer.SASL = &sasl
-		case (upper == "RET" || upper == "ENVID") && s.masked("dsn"):
+		case (upper == "RET" || upper == "ENVID") && s.masked(ehloDSN):
 			return fail(501, "5.7.1", "DSN support is disabled")
-		case upper == "RET" && strings.EqualFold(value, "FULL"):
-			tx.params.Ret = mail.RetFull
-		case upper == "RET" && strings.EqualFold(value, "HDRS"):
-			tx.params.Ret = mail.RetHeaders
 		case upper == "RET":
-			return fail(501, "5.5.4", "Bad RET parameter syntax")
+			ret := parseRet(value)
+			if ret == mail.RetUnset || tx.params.Ret != mail.RetUnset {
+				return fail(501, "5.5.4", "Bad RET parameter syntax")
+			}
+			tx.params.Ret = ret
 		case upper == "ENVID" && has:
 			if id, err := wire.DecodeXtext(value); err != nil || id == "" || strings.ContainsAny(id, "\x00\r\n") || tx.params.EnvID != "" {
 				return fail(501, "5.5.4", "Bad ENVID parameter syntax")
@@ -158,12 +181,23 @@ func (s *session) mailParams(tx *transaction, params wire.Params) (size int64, r
 				tx.params.VERP = value
 			}
 			if len(tx.params.VERP) != 2 || strings.Trim(tx.params.VERP, s.set.VERPFilter) != "" {
-				return fail(555, "5.5.4", "Error: "+s.set.VERPDelims+" needs two characters from "+s.set.VERPFilter)
+				return fail(501, "5.5.4", "Error: XVERP needs two characters from "+s.set.VERPFilter)
 			}
 		default:
 			return fail(555, "5.5.4", "Unsupported option: "+param)
 		}
 	}
+}
+
+// parseRet reads RET (RFC 3461 4.3).
+func parseRet(value string) mail.Ret {
+	switch strings.ToUpper(value) {
+	case "FULL":
+		return mail.RetFull
+	case "HDRS":
+		return mail.RetHeaders
+	}
+	return mail.RetUnset
 }
 
 func ascii(s string) bool {

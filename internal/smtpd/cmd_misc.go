@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"sort"
 	"strings"
 
 	"postroad/internal/wire"
@@ -24,16 +23,26 @@ func (s *session) cmdQuit(string) {
 	s.flags.hangup = true
 }
 
+// helpWords are the commands that HELP lists, each with the EHLO keyword whose
+// masking hides it.
+var helpWords = [...]struct {
+	name    string
+	keyword ehloMask
+}{
+	{"AUTH", ehloAuth}, {"BDAT", ehloChunking}, {"DATA", 0}, {"EHLO", 0}, {"ETRN", ehloETRN}, {"HELO", 0}, {"HELP", 0},
+	{"MAIL", 0}, {"NOOP", 0}, {"QUIT", 0}, {"RCPT", 0}, {"RSET", 0}, {"STARTTLS", ehloStartTLS}, {"VRFY", ehloVRFY},
+	{"XCLIENT", ehloXclient}, {"XFORWARD", ehloXforward},
+}
+
 // cmdHelp lists the commands that are served.
 func (s *session) cmdHelp(string) {
-	var names []string
-	for _, c := range commands() {
-		if !s.masked(strings.ToLower(c.name)) && (c.name != "BDAT" || !s.masked("chunking")) {
-			names = append(names, c.name)
+	text := "Commands:"
+	for _, h := range helpWords {
+		if !s.masked(h.keyword) {
+			text += " " + h.name
 		}
 	}
-	sort.Strings(names)
-	s.reply(214, "2.0.0", "Commands: "+strings.Join(names, " "))
+	s.reply(214, "2.0.0", text)
 }
 
 // cmdVrfy verifies an address (RFC 5321 4.1.1.6).
@@ -42,24 +51,39 @@ func (s *session) cmdVrfy(args string) {
 	case s.set.DisableVRFY:
 		s.reply(502, "5.5.1", "VRFY command is disabled")
 		return
-	case s.set.HeloRequired && s.peer.Helo == "":
-		s.reply(503, "5.5.1", "Error: send HELO/EHLO first")
-		return
 	case args == "":
 		s.reply(501, "5.5.4", "Syntax: VRFY address [SMTPUTF8]")
 		return
 	}
-	addr, err := wire.ParsePath(strings.TrimSuffix(args, " SMTPUTF8"), s.pathRules())
-	if err != nil || addr == "" {
+	if over, why := s.overRate(rateRecipient); over {
+		s.reply(450, "4.7.1", why)
+		return
+	}
+	// RFC 6531 3.7.4.2: VRFY has the parameter too.
+	text, utf8 := args, false
+	if rest, last, ok := cutLast(args); ok && s.set.UTF8 && strings.EqualFold(last, "SMTPUTF8") {
+		text, utf8 = rest, true
+	}
+	addr, ok := s.address("VRFY", text, utf8)
+	if !ok {
 		s.reply(501, "5.1.3", "Bad recipient address syntax")
 		return
 	}
 	s.req.Recipient = addr
 	defer func() { s.req.Recipient = "" }()
-	if s.access != nil && !s.check("VRFY", s.access.Vrfy) {
+	if s.access != nil && !strings.EqualFold(string(addr), "postmaster") && !s.check("VRFY", s.access.Vrfy) {
 		return
 	}
-	s.reply(252, "2.0.0", args)
+	s.reply(252, "2.0.0", text)
+}
+
+// cutLast splits s at its last white space.
+func cutLast(s string) (rest, last string, ok bool) {
+	i := strings.LastIndexAny(s, " \t")
+	if i < 0 {
+		return "", s, false
+	}
+	return strings.TrimRight(s[:i], " \t"), s[i+1:], true
 }
 
 // cmdEtrn asks for the mail of a domain (RFC 1985).
@@ -75,7 +99,10 @@ func (s *session) cmdEtrn(args string) {
 		s.reply(500, "", "Syntax: ETRN domain")
 		return
 	}
-	domain := strings.TrimLeft(args, "@#")
+	domain := args
+	if domain[0] == '@' || domain[0] == '#' {
+		domain = domain[1:]
+	}
 	if !wire.ValidDomain(domain, s.set.UTF8) {
 		s.reply(501, "", "Error: invalid parameter syntax")
 		return
@@ -91,11 +118,11 @@ func (s *session) cmdEtrn(args string) {
 	}
 	switch {
 	case err != nil:
-		s.log.Warnf("reject: ETRN %.100s... from %s", args, s.client())
+		s.log.Warnf("ETRN %.100s from %s: %v", domain, s.client(), err)
 		s.reply(458, "", "Unable to queue messages")
 	case !allowed:
-		s.log.Warnf("reject: ETRN %.100s... from %s", args, s.client())
-		s.reply(459, "", "<"+args+">: service unavailable")
+		s.log.Warnf("reject: ETRN %.100s... from %s", domain, s.client())
+		s.reply(459, "", "<"+domain+">: service unavailable")
 	default:
 		s.reply(250, "", "Queuing started")
 	}

@@ -14,7 +14,7 @@ func (s *session) cmdRcpt(args string) {
 	case !s.tx.open:
 		s.reply(503, "5.5.1", "Error: need MAIL command")
 		return
-	case s.tx.bdat:
+	case s.tx.bdat != bdatNone:
 		s.reply(503, "5.5.1", "Error: RCPT after BDAT")
 		return
 	}
@@ -27,13 +27,12 @@ func (s *session) cmdRcpt(args string) {
 		s.reply(501, "5.5.4", "Syntax: RCPT TO:<address>")
 		return
 	}
-	if over, why := s.overRate("recipient"); over {
+	if over, why := s.overRate(rateRecipient); over {
 		s.reply(450, "4.7.1", why)
 		return
 	}
-	addr, err := wire.ParsePath(path, s.pathRules())
-	if err != nil || addr == "" {
-		s.illegal("RCPT", path)
+	addr, ok := s.address("RCPT", path, s.tx.params.SMTPUTF8)
+	if !ok {
 		s.reply(501, "5.1.3", "Bad recipient address syntax")
 		return
 	}
@@ -52,7 +51,6 @@ func (s *session) cmdRcpt(args string) {
 	s.req.Recipient, s.req.RcptCount = addr, s.tx.rcpts
 	// RFC 5321 4.5.1: postmaster without a domain is always taken.
 	if s.access != nil && !strings.EqualFold(string(addr), "postmaster") && !s.check("RCPT", s.access.Recipient) {
-		s.tx.refused++
 		s.req.Recipient = ""
 		return
 	}
@@ -63,7 +61,7 @@ func (s *session) cmdRcpt(args string) {
 	s.apply()
 	s.tx.msg.AddRecipient(r)
 	if s.tx.rcpts++; s.tx.rcpts == 1 {
-		s.tx.rcptText, s.tx.first = path, addr
+		s.tx.first = addr
 	}
 	s.req.Recipient, s.req.RcptCount = "", s.tx.rcpts
 	s.reply(250, "2.1.5", "Ok")
@@ -86,11 +84,14 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 		}
 		upper := strings.ToUpper(name)
 		switch {
-		case (upper == "NOTIFY" || upper == "ORCPT") && s.masked("dsn"):
+		case (upper == "NOTIFY" || upper == "ORCPT") && s.masked(ehloDSN):
 			s.reply(501, "5.7.1", "DSN support is disabled")
 			return true
 		case upper == "NOTIFY" && has:
-			notify, good := parseNotify(value)
+			notify, unknown, good := parseNotify(value)
+			if unknown != "" {
+				s.log.Warnf("unknown DSN NOTIFY command value \"%s\" in \"%s\"", unknown, value)
+			}
 			if !good || r.Notify != 0 {
 				s.reply(501, "5.5.4", "Error: Bad NOTIFY parameter syntax")
 				return true
@@ -98,7 +99,7 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 			r.Notify = notify
 		case upper == "ORCPT" && has:
 			kind, text, found := strings.Cut(value, ";")
-			if plain, err := wire.DecodeXtext(text); !found || kind == "" || err != nil || plain == "" || strings.ContainsAny(plain, "\x00\r\n") || r.ORCPT != "" {
+			if plain, err := wire.DecodeXtext(text); !found || kind == "" || err != nil || strings.ContainsAny(plain, "\x00\r\n") || r.ORCPT != "" {
 				s.reply(501, "5.5.4", "Error: Bad ORCPT parameter syntax")
 				return true
 			}
@@ -110,16 +111,26 @@ func (s *session) rcptParams(r *mail.Recipient, params wire.Params) bool {
 	}
 }
 
-// parseNotify reads NOTIFY; NEVER stands alone (RFC 3461 4.1).
-func parseNotify(value string) (n mail.Notify, ok bool) {
-	for word := range strings.SplitSeq(strings.ToUpper(value), ",") {
-		bit := map[string]mail.Notify{
-			"SUCCESS": mail.NotifySuccess, "FAILURE": mail.NotifyFailure, "DELAY": mail.NotifyDelay, "NEVER": mail.NotifyNever,
-		}[word]
-		if bit == 0 || n&bit != 0 {
-			return 0, false
+// notifyWords are the words of NOTIFY.
+var notifyWords = [...]struct {
+	word string
+	bit  mail.Notify
+}{
+	{"SUCCESS", mail.NotifySuccess}, {"FAILURE", mail.NotifyFailure}, {"DELAY", mail.NotifyDelay}, {"NEVER", mail.NotifyNever},
+}
+
+// parseNotify reads NOTIFY; NEVER stands alone (RFC 3461 4.1). unknown is a word
+// that is none of these.
+func parseNotify(value string) (n mail.Notify, unknown string, ok bool) {
+next:
+	for word := range strings.SplitSeq(value, ",") {
+		for _, w := range notifyWords {
+			if strings.EqualFold(w.word, word) {
+				n |= w.bit
+				continue next
+			}
 		}
-		n |= bit
+		return 0, word, false
 	}
-	return n, n&mail.NotifyNever == 0 || n == mail.NotifyNever
+	return n, "", n&mail.NotifyNever == 0 || n == mail.NotifyNever
 }

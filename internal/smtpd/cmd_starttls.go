@@ -1,111 +1,93 @@
 package smtpd
 
 import (
-	"context"
 	"errors"
-	"strings"
+	"io"
+	"os"
+	"syscall"
 	"time"
 
 	"postroad/internal/event"
 	"postroad/internal/tlsmgr"
-	"postroad/internal/wire"
 )
 
 // cmdStartTLS begins TLS (RFC 3207). Nothing that was sent before the handshake
-// survives it: more input behind the command ends the session (serve has seen to
-// that), and session state is reset.
+// survives it: more input behind the command ends the session, and session state
+// is reset.
 func (s *session) cmdStartTLS(args string) {
 	switch {
 	case args != "":
 		s.reply(501, "5.5.4", "Syntax: STARTTLS")
 		return
-	case s.srv.TLS == nil && s.tlsWanted():
-		s.reply(454, "4.7.0", "TLS not available due to local problem")
-		return
-	case s.srv.TLS == nil:
-		s.reply(502, "5.5.1", "Error: command not implemented")
-		return
 	case s.peer.TLS != nil:
 		s.reply(554, "5.5.1", "Error: TLS already active")
 		return
-	case s.tx.open:
-		s.reply(503, "5.5.1", "Error: MAIL transaction in progress")
+	case s.srv.TLS == nil && s.srv.tlsBroken && !s.masked(ehloStartTLS):
+		s.reply(454, "4.7.0", "TLS not available due to local problem")
+		return
+	case s.srv.TLS == nil || s.masked(ehloStartTLS):
+		s.reply(502, "5.5.1", "Error: command not implemented")
 		return
 	}
-	if over, why := s.overRate("tls"); over {
+	if over, why := s.overRate(rateTLS); over {
 		s.reply(454, "4.7.0", why)
 		return
 	}
+	// RFC 3207 4.2: what comes in clear text behind STARTTLS was perhaps put
+	// there by somebody else.
+	if s.r.Buffered() > 0 {
+		s.log.Emit(&event.Pipelining{After: "STARTTLS", Client: s.client(), Text: string(s.r.Peek()[:min(s.r.Buffered(), 100)])})
+		s.reply(554, "5.5.0", "Error: SMTP protocol synchronization")
+		s.flags.hangup = true
+		return
+	}
 	s.reply(220, "2.0.0", "Ready to start TLS")
-	if s.flush() != nil || s.r.Buffered() > 0 {
-		s.reason = "lost connection"
-		s.flags.hangup = true
+	if s.flush() != nil || !s.handshake() {
+		s.flags.hangup, s.flags.failed = true, true
 		return
 	}
-	if !s.handshake() {
-		s.flags.hangup = true
-		return
-	}
+	// RFC 3207 4.2: nothing that was learned before counts any more.
+	s.abort()
 	s.peer.Helo, s.peer.SASL = "", nil
-	s.req.Helo = ""
-	s.code = 220
 }
-
-// tlsWanted tells whether the settings ask for TLS that could not be had.
-func (s *session) tlsWanted() bool { return s.srv.tlsBroken }
 
 // handshake does the server's part of TLS.
 func (s *session) handshake() bool {
-	ctx, cancel := context.WithTimeout(s.ctx, s.set.StartTLSTimeout)
-	defer cancel()
-	_ = s.raw.SetDeadline(time.Now().Add(s.set.StartTLSTimeout)) // HandshakeContext has the same limit
-	conn, desc, err := s.srv.TLS.Handshake(ctx, s.raw)
-	if err != nil && !errors.Is(err, tlsmgr.ErrClientCert) {
-		s.log.Infof("SSL_accept error from %s: %v", s.client(), err)
+	if s.raw.SetDeadline(time.Now().Add(s.set.StartTLSTimeout)) != nil {
 		s.reason = "lost connection"
 		return false
 	}
+	conn, desc, err := s.srv.TLS.Handshake(s.ctx, s.raw)
+	switch {
+	case errors.Is(err, tlsmgr.ErrClientCert):
+		s.conn, s.peer.TLS = conn, desc
+		s.log.Infof("%s: abort: TLS from %s: %v", s.idOrNone(), s.client(), err)
+		return false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.log.Infof("SSL_accept error from %s: Connection timed out", s.client())
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
+		s.log.Infof("SSL_accept error from %s: lost connection", s.client())
+	case err != nil:
+		s.log.Infof("SSL_accept error from %s: -1", s.client())
+		s.log.Warnf("TLS library problem: %v", err)
+	}
 	if err != nil {
-		s.log.Emit(event.Notice{Text: s.idOrNone() + ": abort: TLS from " + s.client() + ": " + err.Error()})
+		s.reason = "lost connection"
 		return false
 	}
-	_ = s.raw.SetDeadline(time.Time{}) // the next read and write set their own
+	// The next read and write set limits of their own.
+	if s.raw.SetDeadline(time.Time{}) != nil {
+		s.reason = "lost connection"
+		return false
+	}
 	s.conn, s.peer.TLS = conn, desc
 	s.r.Reset(conn)
 	s.w.Reset(conn)
 	if level := s.set.TLSLogLevel; level != "" && level != "0" {
 		s.log.Emit(&event.TLSEstablished{Trust: tlsmgr.Trust(desc), Direction: "from", Peer: s.client(), Summary: tlsmgr.Summary(desc)})
-	}
-	return true
-}
-
-// attributes reads "NAME=value" pairs in xtext, as XCLIENT and XFORWARD have them.
-func (s *session) attributes(verb, args string, known map[string]func(string) bool) bool {
-	fields := strings.Fields(args)
-	if len(fields) == 0 {
-		s.reply(501, "5.5.4", "Syntax: "+verb+" attribute=value...")
-		return false
-	}
-	for _, f := range fields {
-		name, value, ok := strings.Cut(f, "=")
-		if !ok {
-			s.reply(501, "5.5.4", "Error: attribute=value expected")
-			return false
-		}
-		if len(value) > 255 {
-			s.reply(501, "5.5.4", "Error: attribute value too long")
-			return false
-		}
-		plain, err := wire.DecodeXtext(value)
-		name = strings.ToUpper(name)
-		set := known[name]
-		if set == nil {
-			s.reply(501, "5.5.4", "Bad "+verb+" attribute name: "+name)
-			return false
-		}
-		if err != nil || strings.ContainsAny(plain, "\r\n\x00") || !set(plain) {
-			s.reply(501, "5.5.4", "Bad "+name+" syntax: "+value)
-			return false
+		if desc.PeerPresent {
+			s.log.Infof("%s: subject_CN=%s, issuer=%s, fingerprint=%s, pkey_fingerprint=%s",
+				s.client(), desc.PeerCN, desc.PeerIssuer, desc.Fingerprint, desc.KeyFingerprint)
 		}
 	}
 	return true

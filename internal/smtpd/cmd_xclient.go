@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"postroad/internal/mail"
+	"postroad/internal/wire"
 )
 
 // Values that stand for what is not known (XCLIENT_README).
@@ -33,15 +34,15 @@ func (s *session) cmdXclient(args string) {
 		return
 	}
 	s.abort()
-	peer.TLS = s.peer.TLS
 	s.peer = peer
-	s.req = s.req0()
+	s.name = ""
+	s.req = s.freshRequest()
 	if s.access != nil {
 		s.access = s.srv.Access.Begin()
 	}
-	s.mask = nil
+	s.flags.denied = false
 	s.classify()
-	s.open()
+	s.greet()
 }
 
 // xclientFields are the attributes of XCLIENT.
@@ -136,52 +137,34 @@ func parsePort(v string, known func(string) bool, to *uint16) bool {
 	return err == nil
 }
 
-// cmdXforward takes facts about the first hop, for the log and for filters.
-func (s *session) cmdXforward(args string) {
-	switch {
-	case s.tx.open:
-		s.reply(503, "5.5.1", "Error: MAIL transaction in progress")
-		return
-	case args == "":
-		s.reply(501, "5.5.4", "Syntax: XFORWARD attribute=value...")
-		return
-	case !s.flags.xforward:
-		s.reply(550, "5.7.0", "Error: insufficient authorization")
-		return
+// attributes reads "NAME=value" pairs in xtext, as XCLIENT and XFORWARD have them.
+func (s *session) attributes(verb, args string, known map[string]func(string) bool) bool {
+	fields := strings.Fields(args)
+	if len(fields) == 0 {
+		s.reply(501, "5.5.4", "Syntax: "+verb+" attribute=value...")
+		return false
 	}
-	var f mail.Forwarded
-	if s.peer.Forwarded != nil {
-		f = *s.peer.Forwarded
-	}
-	text := func(to *string) func(string) bool {
-		return func(v string) bool {
-			if *to = v; strings.EqualFold(v, unavailable) || strings.EqualFold(v, tempUnavail) {
-				*to = ""
-			}
-			return true
+	for _, f := range fields {
+		name, value, ok := strings.Cut(f, "=")
+		if !ok {
+			s.reply(501, "5.5.4", "Error: attribute=value expected")
+			return false
+		}
+		if len(value) > 255 {
+			s.reply(501, "5.5.4", "Error: attribute value too long")
+			return false
+		}
+		plain, err := wire.DecodeXtext(value)
+		name = strings.ToUpper(name)
+		set := known[name]
+		if set == nil {
+			s.reply(501, "5.5.4", "Bad "+verb+" attribute name: "+name)
+			return false
+		}
+		if err != nil || strings.ContainsAny(plain, "\r\n\x00") || !set(plain) {
+			s.reply(501, "5.5.4", "Bad "+name+" syntax: "+value)
+			return false
 		}
 	}
-	if !s.attributes("XFORWARD", args, map[string]func(string) bool{
-		"NAME": text(&f.Name), "PORT": text(&f.Port), "PROTO": text(&f.Proto), "HELO": text(&f.Helo), "IDENT": text(&f.Ident),
-		"ADDR": func(v string) bool {
-			var a netip.Addr
-			if strings.EqualFold(v, unavailable) {
-				f.Addr = ""
-				return true
-			}
-			if !parseAddr(v, &a) {
-				return false
-			}
-			f.Addr = a.String()
-			return true
-		},
-		"SOURCE": func(v string) bool {
-			f.Source = strings.ToUpper(v)
-			return f.Source == "LOCAL" || f.Source == "REMOTE" || f.Source == unavailable
-		},
-	}) {
-		return
-	}
-	s.peer.Forwarded = &f
-	s.reply(250, "2.0.0", "Ok")
+	return true
 }

@@ -17,128 +17,171 @@ type command struct {
 	beforeTLS bool
 	// junk commands count as errors when there are too many of them.
 	junk bool
-	// ends tells that nothing may be pipelined behind the command (RFC 2920 3.1).
-	ends bool
+	// last commands end a group: nothing may be pipelined behind them (RFC 2920 3.1).
+	last bool
+	// uncounted commands begin the session anew: a success is not in the counts.
+	uncounted bool
 }
 
 // commands is the table, in the order of the disconnect line.
-func commands() []command {
-	return []command{
-		{"HELO", (*session).cmdHelo, true, false, true},
-		{"EHLO", (*session).cmdEhlo, true, false, true},
-		{"XCLIENT", (*session).cmdXclient, true, false, true},
-		{"XFORWARD", (*session).cmdXforward, true, false, true},
-		{"STARTTLS", (*session).cmdStartTLS, true, false, true},
-		{"AUTH", (*session).cmdAuth, false, false, true},
-		{"MAIL", (*session).cmdMail, false, false, false},
-		{"RCPT", (*session).cmdRcpt, false, false, false},
-		{"DATA", (*session).cmdData, false, false, true},
-		{"BDAT", (*session).cmdBdat, false, false, false},
-		{"RSET", (*session).cmdRset, false, true, false},
-		{"NOOP", (*session).cmdNoop, true, true, true},
-		{"VRFY", (*session).cmdVrfy, false, true, true},
-		{"ETRN", (*session).cmdEtrn, false, true, true},
-		{"QUIT", (*session).cmdQuit, true, false, true},
-		{"HELP", (*session).cmdHelp, true, true, true},
-	}
+var commands = [unknownCommand]command{
+	{name: "HELO", run: (*session).cmdHelo, beforeTLS: true, junk: true, last: true},
+	{name: "EHLO", run: (*session).cmdEhlo, beforeTLS: true, junk: true, last: true},
+	{name: "XCLIENT", run: (*session).cmdXclient, beforeTLS: true, uncounted: true},
+	{name: "XFORWARD", run: (*session).cmdXforward},
+	{name: "STARTTLS", run: (*session).cmdStartTLS, beforeTLS: true},
+	{name: "AUTH", run: (*session).cmdAuth},
+	{name: "MAIL", run: (*session).cmdMail},
+	{name: "RCPT", run: (*session).cmdRcpt},
+	{name: "DATA", run: (*session).cmdData, last: true},
+	{name: "BDAT", run: (*session).cmdBdat},
+	{name: "RSET", run: (*session).cmdRset, junk: true},
+	{name: "NOOP", run: (*session).cmdNoop, beforeTLS: true, junk: true, last: true},
+	{name: "VRFY", run: (*session).cmdVrfy, junk: true, last: true},
+	{name: "ETRN", run: (*session).cmdEtrn, junk: true},
+	{name: "QUIT", run: (*session).cmdQuit, beforeTLS: true},
+	{name: "HELP", run: (*session).cmdHelp, beforeTLS: true, junk: true},
 }
+
+// unknownCommand is the number of rows, and the place of unknown commands in the
+// counts.
+const unknownCommand = 16
 
 // counts are the commands of a session by row, and one for unknown ones.
 type counts struct {
-	ok, total [17]int
+	ok, total [unknownCommand + 1]uint32
 }
 
 // list is what the disconnect line shows.
 func (c *counts) list() []event.CommandCount {
-	var out []event.CommandCount
-	for i, row := range commands() {
-		if c.total[i] > 0 {
-			out = append(out, event.CommandCount{Name: strings.ToLower(row.name), OK: c.ok[i], Total: c.total[i]})
+	out := make([]event.CommandCount, 0, 8)
+	for i, total := range c.total {
+		if total == 0 {
+			continue
 		}
-	}
-	if last := len(c.total) - 1; c.total[last] > 0 {
-		out = append(out, event.CommandCount{Name: "unknown", OK: c.ok[last], Total: c.total[last]})
+		name := "unknown"
+		if i < unknownCommand {
+			name = strings.ToLower(commands[i].name)
+		}
+		out = append(out, event.CommandCount{Name: name, OK: int(c.ok[i]), Total: int(total)})
 	}
 	return out
 }
 
-// find returns the row of a verb; index is that of unknown commands otherwise.
-func find(verb string) (row command, index int, ok bool) {
-	for i, c := range commands() {
-		if strings.EqualFold(c.name, verb) {
-			return c, i, true
+// find returns the place of a verb in the table, or unknownCommand.
+func find(verb []byte) int {
+	for i := range commands {
+		if equalFold(verb, commands[i].name) {
+			return i
 		}
 	}
-	return command{}, len(counts{}.total) - 1, false
+	return unknownCommand
+}
+
+// equalFold compares a word of a client with one in upper case.
+func equalFold(word []byte, upper string) bool {
+	if len(word) != len(upper) {
+		return false
+	}
+	for i, c := range word {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != upper[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // dispatch serves one command line.
 func (s *session) dispatch(line []byte) {
 	verb, args := wire.Verb(line)
-	row, index, known := find(string(verb))
-	if s.denied != "" && !s.polite(line) {
-		s.counts.total[index]++
+	s.code = 0
+	switch {
+	case s.set.UTF8 && !utf8.Valid(line):
+		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")
+		s.errors++
+		return
+	case len(verb) == 0:
+		s.reply(500, "5.5.2", "Error: bad syntax")
+		s.errors++
+		return
+	case s.isNoop(verb):
+		s.reply(250, "2.0.0", "Ok")
+		s.countJunk()
 		return
 	}
-	s.code = 0
-	s.where = strings.ToUpper(string(verb))
-	if !known {
-		s.where = "UNKNOWN"
-		s.unknown(line, string(verb))
-	} else {
-		s.where = row.name
-		s.serve(row, string(args))
-	}
+	index := find(verb)
 	s.counts.total[index]++
-	switch {
-	case s.code >= 400:
-		s.errors++
-	case !known && s.flags.hangup: // a forbidden command is no success
-	default:
-		s.counts.ok[index]++
-		if row.junk {
-			if s.junk++; s.junk > s.set.JunkLimit {
-				s.errors++
-			}
+	if s.allowed(index, verb, line) {
+		commands[index].run(s, string(args))
+	}
+	s.account(index)
+}
+
+// allowed tells whether a command may run now; if not it has replied.
+func (s *session) allowed(index int, verb, line []byte) bool {
+	if index == unknownCommand {
+		s.where = "UNKNOWN"
+		if s.forbidden(verb) {
+			s.log.Warnf("non-SMTP command from %s: %s", s.client(), line[:min(len(line), 100)])
+			s.reply(221, "2.7.0", "Error: I can break rules, too. Goodbye.")
+			s.flags.hangup, s.flags.failed = true, true
+			return false
 		}
 	}
-}
-
-// polite serves what a client may say that was turned away at the greeting.
-func (s *session) polite(line []byte) bool {
-	verb, _ := wire.Verb(line)
-	if strings.EqualFold(string(verb), "QUIT") {
-		return true
-	}
-	s.reply(503, "5.7.0", "Error: access denied for "+s.client())
-	s.errors++
-	return false
-}
-
-// serve runs a known command when its time is right.
-func (s *session) serve(row command, args string) {
-	if row.ends && row.name != "DATA" && s.outOfTurn(row.name) {
-		return
-	}
-	if s.srv.TLS != nil && s.srv.TLS.Level >= tlsmgr.LevelEncrypt && s.peer.TLS == nil && !row.beforeTLS {
-		s.reply(530, "5.7.0", "Must issue a STARTTLS command first")
-		return
-	}
-	row.run(s, args)
-}
-
-// outOfTurn ends the session of a client that has sent more before it could know
-// the answer (RFC 2920 3.1). It comes before the command is served.
-func (s *session) outOfTurn(name string) bool {
-	if s.r.Buffered() == 0 {
+	if s.flags.denied && (index == unknownCommand || commands[index].name != "QUIT") {
+		s.reply(503, "5.7.0", "Error: access denied for "+s.client())
 		return false
 	}
-	switch name {
-	case "QUIT", "NOOP", "VRFY", "ETRN", "HELP":
-		return false // common clients pipeline these at the end
+	if index == unknownCommand {
+		s.reply(500, "5.5.2", "Error: command not recognized")
+		return false
+	}
+	row := &commands[index]
+	if t := s.srv.TLS; t != nil && t.Level >= tlsmgr.LevelEncrypt && s.peer.TLS == nil && !row.beforeTLS {
+		s.reply(530, "5.7.0", "Must issue a STARTTLS command first")
+		return false
+	}
+	s.where = row.name
+	return !(row.last || !s.peer.ESMTP) || !s.outOfTurn(row.name)
+}
+
+// account counts a command that was served or refused.
+func (s *session) account(index int) {
+	row := command{}
+	if index < unknownCommand {
+		row = commands[index]
+	}
+	switch {
+	case s.code >= 400 || s.flags.failed:
+		s.errors++
+	case !row.uncounted:
+		s.counts.ok[index]++
+	}
+	s.flags.failed = false
+	if row.junk {
+		s.countJunk()
+	}
+}
+
+// countJunk counts a command that does not bring mail nearer.
+func (s *session) countJunk() {
+	if s.junk > s.set.JunkLimit {
+		s.errors++
+	}
+	s.junk++
+}
+
+// outOfTurn tells whether the client has sent more before it could know the
+// answer to this command (RFC 2920 3.1). It comes before the command is served.
+func (s *session) outOfTurn(name string) bool {
+	if s.flags.pipelined || !s.r.Pending() {
+		return false
 	}
 	s.flags.pipelined = true
-	s.log.Emit(event.Notice{Text: "improper command pipelining after " + name + " from " + s.client() + ": " + escape(s.r.Peek())})
+	s.log.Emit(&event.Pipelining{After: name, Client: s.client(), Text: string(s.r.Peek()[:min(s.r.Buffered(), 100)])})
 	if !s.set.ForbidPipelining {
 		return false
 	}
@@ -147,49 +190,28 @@ func (s *session) outOfTurn(name string) bool {
 	return true
 }
 
-// escape shows the beginning of what a client sent.
-func escape(p []byte) string {
-	p = p[:min(len(p), 100)]
-	return strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(string(p))
-}
-
-// unknown answers a command that is none.
-func (s *session) unknown(line []byte, verb string) {
-	upper := strings.ToUpper(verb)
+// isNoop tells whether smtpd_noop_commands has a word.
+func (s *session) isNoop(verb []byte) bool {
 	for _, word := range s.set.Noop {
-		if strings.EqualFold(word, verb) {
-			s.reply(250, "2.0.0", "Ok")
-			return
-		}
-	}
-	if s.forbidden(upper, line) {
-		s.log.Warnf("non-SMTP command from %s: %s", s.client(), string(line[:min(len(line), 100)]))
-		s.reply(221, "2.7.0", "Error: I can break rules, too. Goodbye.")
-		s.flags.hangup = true
-		s.errors++
-		return
-	}
-	switch {
-	case !utf8.Valid(line) && s.set.UTF8:
-		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")
-	case verb == "":
-		s.reply(500, "5.5.2", "Error: bad syntax")
-	default:
-		s.reply(500, "5.5.2", "Error: command not recognized")
-	}
-}
-
-// forbidden tells whether a line is that of another protocol.
-func (s *session) forbidden(verb string, line []byte) bool {
-	for _, word := range s.set.Forbidden {
-		if strings.EqualFold(word, verb) {
+		if strings.EqualFold(word, string(verb)) {
 			return true
 		}
 	}
-	if s.srv.Lists.Forbidden != nil && s.srv.Lists.Forbidden(string(line)) {
+	return false
+}
+
+// forbidden tells whether an unknown command is one of another protocol, or the
+// beginning of a header.
+func (s *session) forbidden(verb []byte) bool {
+	word := string(verb)
+	for _, f := range s.set.Forbidden {
+		if strings.EqualFold(f, word) {
+			return true
+		}
+	}
+	// RFC 5322 2.2: the name of a field, then a colon.
+	if i := strings.IndexByte(word, ':'); i > 0 && !strings.ContainsFunc(word[:i], func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return true
 	}
-	// A header field: a name, a colon, something behind it.
-	i := strings.IndexByte(string(line), ':')
-	return i > 0 && !strings.ContainsAny(string(line[:i]), " \t")
+	return s.srv.Lists.Forbidden != nil && s.srv.Lists.Forbidden(word)
 }

@@ -50,8 +50,6 @@ type SenderParams struct {
 	EnvID              string
 	Ret                mail.Ret
 	SMTPUTF8, EightBit bool
-	Size               int64
-	Auth               string
 	VERP               string
 }
 

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -10,12 +9,30 @@ import (
 // maxClients bounds how many clients are counted at a time.
 const maxClients = 100_000
 
+// rateEvent is something that is counted per client.
+type rateEvent uint8
+
+const (
+	rateConnection rateEvent = iota
+	rateMessage
+	rateRecipient
+	rateTLS
+	rateAuth
+	rateEvents
+)
+
+// rateKey is a client, or a network, at one service.
+type rateKey struct {
+	service string
+	network netip.Prefix
+}
+
 // Rates counts what clients do, over all services: anvil(8). Counts are kept in
 // memory and start anew with the process, as in Postfix.
 type Rates struct {
 	mu      sync.Mutex
-	clients map[string]*clientRate
-	// pruned is when the clients without counts were last forgotten.
+	clients map[rateKey]*clientRate
+	// pruned is when those of no interest were last forgotten.
 	pruned time.Time
 }
 
@@ -23,32 +40,30 @@ type Rates struct {
 type clientRate struct {
 	began  time.Time
 	active int
-	events map[string]int
+	counts [rateEvents]int
 }
 
 // NewRates returns counters at zero.
-func NewRates() *Rates { return &Rates{clients: map[string]*clientRate{}} }
+func NewRates() *Rates { return &Rates{clients: map[rateKey]*clientRate{}} }
 
 // client finds or makes a counter. The lock is held. It is nil when too many
 // clients are counted: then nobody new is limited.
-func (r *Rates) client(key string, unit time.Duration) *clientRate {
+func (r *Rates) client(key rateKey, unit time.Duration) *clientRate {
 	now := time.Now()
 	// Once in a while, so that a crowd does not make each connection dear.
 	if now.Sub(r.pruned) >= max(unit, time.Second) {
 		r.prune(now, unit)
-		r.pruned = now
 	}
 	c := r.clients[key]
 	if c == nil {
 		if len(r.clients) >= maxClients {
 			return nil
 		}
-		c = &clientRate{began: now, events: map[string]int{}}
+		c = &clientRate{began: now}
 		r.clients[key] = c
 	}
 	if now.Sub(c.began) >= unit {
-		c.began = now
-		clear(c.events)
+		c.began, c.counts = now, [rateEvents]int{}
 	}
 	return c
 }
@@ -60,11 +75,12 @@ func (r *Rates) prune(now time.Time, unit time.Duration) {
 			delete(r.clients, key)
 		}
 	}
+	r.pruned = now
 }
 
 // connect counts a connection and returns how many are open and how many began
 // in this unit.
-func (r *Rates) connect(key string, unit time.Duration) (active, rate int) {
+func (r *Rates) connect(key rateKey, unit time.Duration) (active, rate int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.client(key, unit)
@@ -72,13 +88,13 @@ func (r *Rates) connect(key string, unit time.Duration) (active, rate int) {
 		return 0, 0
 	}
 	c.active++
-	c.events["connection"]++
-	return c.active, c.events["connection"]
+	c.counts[rateConnection]++
+	return c.active, c.counts[rateConnection]
 }
 
 // disconnect ends what connect began. What the client did is remembered until
 // its unit of time is over.
-func (r *Rates) disconnect(key string) {
+func (r *Rates) disconnect(key rateKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.clients[key]; c != nil && c.active > 0 {
@@ -87,45 +103,36 @@ func (r *Rates) disconnect(key string) {
 }
 
 // event counts something and returns how often it happened in this unit.
-func (r *Rates) event(key, what string, unit time.Duration) int {
+func (r *Rates) event(key rateKey, what rateEvent, unit time.Duration) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.client(key, unit)
 	if c == nil {
 		return 0
 	}
-	c.events[what]++
-	return c.events[what]
+	c.counts[what]++
+	return c.counts[what]
 }
 
 // rateKey is the client or the network that is counted.
-func (s *session) rateKey() string {
+func (s *session) rateKey() rateKey {
 	addr := s.peer.Client.Addr
-	if !addr.IsValid() {
-		return s.srv.Service
-	}
 	bits := s.set.PrefixV6
 	if addr.Is4() {
 		bits = s.set.PrefixV4
 	}
-	p, err := addr.Prefix(min(bits, addr.BitLen()))
-	if err != nil {
-		p = netip.PrefixFrom(addr, addr.BitLen())
-	}
-	return s.srv.Service + " " + p.String()
+	// An address that is not known has the zero prefix: all of them are one client.
+	p, _ := addr.Prefix(min(max(bits, 0), addr.BitLen()))
+	return rateKey{s.srv.Service, p}
 }
 
-// overLimit counts the connection and tells whether it is one too many.
-func (s *session) overLimit() (over bool, why string) {
-	if s.srv.Rates == nil || s.flags.rateExempt || s.flags.rated {
+// overConnections counts the connection and tells whether it is one too many.
+func (s *session) overConnections() (over bool, why string) {
+	if s.srv.Rates == nil || s.flags.rateExempt || s.set.ConnectionCount <= 0 && s.set.ConnectionRate <= 0 {
 		return false, ""
 	}
-	if s.set.ConnectionCount <= 0 && s.set.ConnectionRate <= 0 {
-		return false, ""
-	}
-	s.flags.rated = true
-	active, rate := s.srv.Rates.connect(s.rateKey(), s.set.RateUnit)
-	addr := s.peer.Client.AddrString()
+	s.rated, s.flags.rated = s.rateKey(), true
+	active, rate := s.srv.Rates.connect(s.rated, s.set.RateUnit)
 	switch {
 	case s.set.ConnectionCount > 0 && active > s.set.ConnectionCount:
 		s.log.Warnf("Connection concurrency limit exceeded: %d from %s for service %s", active, s.client(), s.srv.Service)
@@ -134,27 +141,25 @@ func (s *session) overLimit() (over bool, why string) {
 	default:
 		return false, ""
 	}
-	return true, "Error: too many connections from " + addr
+	return true, "Error: too many connections from " + s.peer.Client.AddrString()
 }
 
-// rateRule is one limited event.
-type rateRule struct {
-	limit     func(*Settings) int
-	log, text string
-}
+// rateRule is how one limited event is called.
+type rateRule struct{ log, text string }
 
-// rateRules are the limits by event.
-var rateRules = map[string]rateRule{
-	"message":   {func(s *Settings) int { return s.MessageRate }, "Message delivery request rate", "too much mail"},
-	"recipient": {func(s *Settings) int { return s.RecipientRate }, "Recipient address rate", "too many recipients"},
-	"auth":      {func(s *Settings) int { return s.AuthRate }, "AUTH command rate", "too many AUTH commands"},
-	"tls":       {func(s *Settings) int { return s.TLSRate }, "New TLS session rate", "too many new TLS sessions"},
+// rateRules are the names of the events.
+var rateRules = [rateEvents]rateRule{
+	rateMessage:   {"Message delivery request rate", "too much mail"},
+	rateRecipient: {"Recipient address rate", "too many recipients"},
+	rateAuth:      {"AUTH command rate", "too many AUTH commands"},
+	rateTLS:       {"New TLS session rate", "too many new TLS sessions"},
 }
 
 // overRate counts an event and tells whether it is one too many.
-func (s *session) overRate(what string) (over bool, why string) {
-	rule := rateRules[what]
-	limit := rule.limit(s.set)
+func (s *session) overRate(what rateEvent) (over bool, why string) {
+	limit := [rateEvents]int{
+		rateMessage: s.set.MessageRate, rateRecipient: s.set.RecipientRate, rateAuth: s.set.AuthRate, rateTLS: s.set.TLSRate,
+	}[what]
 	if limit <= 0 || s.srv.Rates == nil || s.flags.rateExempt {
 		return false, ""
 	}
@@ -162,6 +167,7 @@ func (s *session) overRate(what string) (over bool, why string) {
 	if n <= limit {
 		return false, ""
 	}
+	rule := rateRules[what]
 	s.log.Warnf("%s limit exceeded: %d from %s for service %s", rule.log, n, s.client(), s.srv.Service)
-	return true, fmt.Sprintf("Error: %s from %s", rule.text, s.peer.Client.AddrString())
+	return true, "Error: " + rule.text + " from " + s.peer.Client.AddrString()
 }

@@ -17,18 +17,18 @@ func (s *session) received() string {
 	} else {
 		helo := s.peer.Helo
 		if helo == "" {
-			helo = "unknown"
+			helo = s.peer.Client.Name
 		}
-		b.WriteString("Received: from " + clean(helo) + " (" + s.peer.Client.Name + " [" + s.addrLiteral() + "])")
+		b.WriteString("Received: from " + helo + " (" + s.peer.Client.Name + " [" + s.addrLiteral() + "])")
 		s.receivedTLS(&b)
 		b.WriteString("\n\t" + by + " with " + s.peer.With(s.tx.params.SMTPUTF8) + " id " + string(s.tx.id))
 	}
 	sep := ";\n\t"
 	if s.tx.rcpts == 1 {
-		b.WriteString("\n\tfor <" + clean(s.tx.first.External()) + ">")
+		b.WriteString("\n\tfor <" + printable(s.tx.first.External()) + ">")
 		sep = "; "
 	}
-	b.WriteString(sep + time.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)"))
+	b.WriteString(sep + time.Now().Format("Mon, _2 Jan 2006 15:04:05 -0700 (MST)"))
 	return b.String()
 }
 
@@ -37,9 +37,9 @@ func (s *session) receivedTLS(b *strings.Builder) {
 		b.WriteString("\n\t(using " + strings.Replace(tlsmgr.Summary(t), " key-exchange ", "\n\t key-exchange ", 1) + ")")
 		switch {
 		case t.PeerPresent && t.PeerTrusted:
-			b.WriteString("\n\t(Client CN \"" + clean(t.PeerCN) + "\", Issuer \"" + clean(t.PeerIssuer) + "\" (verified OK))")
+			b.WriteString("\n\t(Client CN \"" + printable(t.PeerCN) + "\", Issuer \"" + printable(t.PeerIssuer) + "\" (verified OK))")
 		case t.PeerPresent:
-			b.WriteString("\n\t(Client CN \"" + clean(t.PeerCN) + "\", Issuer \"" + clean(t.PeerIssuer) + "\" (not verified))")
+			b.WriteString("\n\t(Client CN \"" + printable(t.PeerCN) + "\", Issuer \"" + printable(t.PeerIssuer) + "\" (not verified))")
 		case t.CertAsked:
 			b.WriteString("\n\t(Client did not present a certificate)")
 		default:
@@ -47,7 +47,7 @@ func (s *session) receivedTLS(b *strings.Builder) {
 		}
 	}
 	if a := s.peer.SASL; a != nil && s.set.AuthHeader {
-		b.WriteString("\n\t(Authenticated sender: " + clean(a.Username) + ")")
+		b.WriteString("\n\t(Authenticated sender: " + printable(a.Username) + ")")
 	}
 }
 
@@ -60,13 +60,10 @@ func (s *session) addrLiteral() string {
 	return s.peer.Client.AddrString()
 }
 
-// clean keeps what a client says from leaving its place in the header.
-func clean(s string) string {
+// printable keeps a text on its line.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r < ' ' || r == 0x7f:
-			return '?'
-		case r == '(' || r == ')' || r == '\\' || r == '"':
+		if r < ' ' || r == 0x7f {
 			return '?'
 		}
 		return r

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/sasl"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
@@ -38,6 +39,9 @@ type Server struct {
 	Rates *Rates
 	// Space tells whether the queue has room for a message; nil is yes.
 	Space func() error
+	// Senseless tells whether an address cannot be resolved because of its form,
+	// as in user@@local.domain; nil is never.
+	Senseless func(ctx context.Context, addr mail.Address) bool
 	// Flush serves ETRN; nil refuses it.
 	Flush Flusher
 	Lists Lists
@@ -65,9 +69,9 @@ type Server struct {
 
 // Lists are the client lists of the settings; a nil one matches nobody.
 type Lists struct {
-	Xclient, Xforward, VERP      HostMatcher
-	RateExempt, AuthExempt       HostMatcher
-	BareNewlineExempt, Mynetwork HostMatcher
+	Xclient, Xforward, VERP HostMatcher
+	RateExempt, AuthExempt  HostMatcher
+	BareNewlineExempt       HostMatcher
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
 	// Forbidden and Noop match command words.

@@ -46,9 +46,9 @@ func TestChunkAfterFailure(t *testing.T) {
 			[]string{"551 5.7.1 Null BDAT request", "551 5.0.0 Discarded 3 bytes after earlier error"}, 0},
 		{"the last chunk ends it", "", []string{hello, from, to, "BDAT 0\r\n", "BDAT 3 LAST\r\nabc", from, to, "BDAT 3 LAST\r\nabc"},
 			[]string{"551 5.7.1 Null BDAT request", "551 5.0.0 Discarded 3 bytes after earlier error",
-				"250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 Ok: 3 bytes queued as ID2"}, 1},
+				"250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 Ok: 5 bytes queued as ID2"}, 1},
 		{"RSET ends it", "", []string{hello, from, to, "BDAT 0\r\n", "RSET\r\n", from, to, "BDAT 3 LAST\r\nabc"},
-			[]string{"551 5.7.1 Null BDAT request", "250 2.0.0 Ok", "250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 Ok: 3 bytes queued as ID2"}, 1},
+			[]string{"551 5.7.1 Null BDAT request", "250 2.0.0 Ok", "250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 Ok: 5 bytes queued as ID2"}, 1},
 		{"no transaction", "", []string{hello, "BDAT 3\r\nabc", from, "BDAT 3 LAST\r\nabc", from},
 			[]string{"503 5.5.1 Error: need RCPT command", "503 5.5.1 Error: MAIL after BDAT",
 				"551 5.0.0 Discarded 3 bytes after earlier error", "250 2.1.0 Ok"}, 0},
@@ -74,20 +74,20 @@ func TestChunkAfterFailure(t *testing.T) {
 func TestConnectionRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := NewRates()
+		r, key := NewRates(), rateKey{service: "smtp"}
 		for n := 1; n <= 3; n++ {
-			if _, rate := r.connect("k", time.Minute); rate != n {
+			if _, rate := r.connect(key, time.Minute); rate != n {
 				t.Errorf("connection %d: rate %d", n, rate)
 			}
-			r.disconnect("k")
+			r.disconnect(key)
 		}
 		time.Sleep(time.Minute)
-		if active, rate := r.connect("k", time.Minute); active != 1 || rate != 1 {
+		if active, rate := r.connect(key, time.Minute); active != 1 || rate != 1 {
 			t.Errorf("a minute later: active %d rate %d", active, rate)
 		}
-		r.disconnect("k")
+		r.disconnect(key)
 		time.Sleep(2 * time.Minute)
-		r.connect("other", time.Minute)
+		r.connect(rateKey{service: "other"}, time.Minute)
 		if len(r.clients) != 1 {
 			t.Errorf("%d clients are kept", len(r.clients))
 		}
@@ -233,15 +233,13 @@ func certificate(t *testing.T) string {
 func TestStartTLSInjection(t *testing.T) {
 	t.Parallel()
 	config := "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = " + certificate(t) + "\n"
-	for _, tt := range []struct{ forbid, want string }{
-		{"yes", "554 5.5.0 Error: SMTP protocol synchronization\r\n"},
-		{"no", "220 2.0.0 Ready to start TLS\r\n"},
-	} {
-		srv, s := newServer(t, config+"smtpd_forbid_unauth_pipelining = "+tt.forbid+"\n")
+	for _, forbid := range []string{"yes", "no"} {
+		srv, s := newServer(t, config+"smtpd_forbid_unauth_pipelining = "+forbid+"\n")
 		out := converse(t, srv, "EHLO c.test\r\n",
 			"STARTTLS\r\nEHLO evil.test\r\nMAIL FROM:<evil@b.test>\r\nRCPT TO:<joe@mx.test>\r\nBDAT 3 LAST\r\nabc")
-		if !strings.Contains(out, "250-STARTTLS\r\n") || !strings.HasSuffix(out, tt.want) || len(s.done) != 0 {
-			t.Errorf("forbid %s: queued %q, got\n%s", tt.forbid, s.done, out)
+		want := "554 5.5.0 Error: SMTP protocol synchronization\r\n"
+		if !strings.Contains(out, "250-STARTTLS\r\n") || !strings.HasSuffix(out, want) || len(s.done) != 0 {
+			t.Errorf("forbid %s: queued %q, got\n%s", forbid, s.done, out)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package smtpd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -39,10 +38,15 @@ type session struct {
 	where, reason string
 	counts        counts
 	errors, junk  int
-	code          int
-	denied        string
-	mask          ehloMask
-	flags         sessionFlags
+	// code is the reply to the current command.
+	code  int
+	mask  ehloMask
+	flags sessionFlags
+	// name is how the log names the client; rated is the key it is counted by.
+	name  string
+	rated rateKey
+	// login is the name of the last failed login.
+	login string
 
 	// deadline is the end of the current request under smtpd_per_request_deadline.
 	deadline time.Time
@@ -52,14 +56,20 @@ type session struct {
 
 // sessionFlags are small facts about a session.
 type sessionFlags struct {
-	// hangup ends the session after the current reply; quiet without a reply.
+	// hangup ends the session after the current reply.
 	hangup bool
-	// pipelined is set once the client has talked out of turn.
-	pipelined bool
-	// trusted clients are not counted: XCLIENT hosts and rateExempt.
-	xclient, xforward, rateExempt  bool
-	authExempt, bareLF, bareExempt bool
-	verp, rated                    bool
+	// failed tells that the current command is an error whatever the reply.
+	failed bool
+	// pipelined is set once the client has talked out of turn, denied when it
+	// was turned away at the greeting.
+	pipelined, denied bool
+	// xclient, xforward and verp clients may use these commands; exempt ones
+	// are not counted, need no AUTH, may send bare line feeds.
+	xclient, xforward, verp            bool
+	rateExempt, authExempt, bareExempt bool
+	// bareLF is set when a bare line feed is to be noted; rated when the
+	// connection is counted.
+	bareLF, rated bool
 }
 
 // errShutdown wakes a session that waits for a command.
@@ -93,11 +103,13 @@ func addrPort(a net.Addr) (netip.Addr, uint16) {
 
 // client is how the log names the client.
 func (s *session) client() string {
-	c := s.peer.Client.String()
-	if s.set.PortLogging {
-		c = fmt.Sprintf("%s:%d", c, s.peer.Client.Port)
+	if s.name == "" {
+		s.name = s.peer.Client.String()
+		if s.set.PortLogging {
+			s.name += ":" + itoa(int(s.peer.Client.Port))
+		}
 	}
-	return c
+	return s.name
 }
 
 // run is the whole session.
@@ -106,6 +118,7 @@ func (s *session) run(ctx context.Context) {
 	defer s.close()
 	defer s.contain()
 	s.lookupName()
+	s.name = ""
 	s.log.Emit(&event.Connect{Client: s.client(), Service: s.srv.Service})
 	defer s.farewell()
 	defer s.contain()
@@ -128,9 +141,9 @@ func (s *session) contain() {
 	}
 	s.log.Errorf("panic in session with %s: %v: %s", s.client(), v, debug.Stack())
 	s.abort()
-	s.deadline = time.Time{}
+	s.errors = 0 // no delay now
 	s.reply(421, "4.3.0", s.set.Hostname+" Server local error")
-	_ = s.w.Flush() // the client may be gone too
+	s.finish()
 }
 
 // step serves one command; false ends the session.
@@ -144,6 +157,9 @@ func (s *session) step() bool {
 		return s.finish()
 	}
 	line, err := s.readLine(s.set.LineLimit)
+	if errors.Is(err, wire.ErrLineTooLong) || errors.Is(err, wire.ErrNoResync) {
+		return s.tooLong()
+	}
 	if err != nil {
 		return s.readFailed(err)
 	}
@@ -151,9 +167,15 @@ func (s *session) step() bool {
 	return !s.flags.hangup || s.finish()
 }
 
+// lastWords is how long a client that is about to be left may take to listen.
+const lastWords = time.Second
+
 // finish sends what is left to say; it returns false.
 func (s *session) finish() bool {
-	_ = s.w.Flush() // nothing more to say to a client that is gone
+	// An error means that the client is gone already.
+	if s.w.Buffered() > 0 && s.conn.SetWriteDeadline(time.Now().Add(lastWords)) == nil {
+		_ = s.w.Flush()
+	}
 	return false
 }
 
@@ -164,7 +186,7 @@ func (s *session) readLine(limit int) ([]byte, error) {
 	line, bare, err := s.r.Line(limit)
 	s.waiting.Store(false)
 	if err == nil && bare {
-		s.noteBareLF()
+		s.bareLF()
 	}
 	return line, err
 }
@@ -176,16 +198,17 @@ func (s *session) startRequest() {
 	}
 }
 
-// credit adds to the time of a request what n bytes of content may take; what is
-// left never exceeds smtpd_timeout.
-func (s *session) credit(n int) {
+// extend gives a request under a deadline the time that n bytes of content take
+// at smtpd_min_data_rate, up to the time limit of a request.
+func (s *session) extend(n int) {
 	if !s.set.RequestDeadline || s.set.MinDataRate <= 0 {
 		return
 	}
-	s.deadline = s.deadline.Add(time.Duration(n) * time.Second / time.Duration(s.set.MinDataRate))
-	if most := time.Now().Add(s.set.Timeout); s.deadline.After(most) {
-		s.deadline = most
+	d := s.deadline.Add(time.Duration(n) * time.Second / time.Duration(s.set.MinDataRate))
+	if limit := time.Now().Add(s.set.Timeout); d.After(limit) {
+		d = limit
 	}
+	s.deadline = d
 }
 
 // beforeRead is called before a read that may wait: replies go out, the time
@@ -222,27 +245,28 @@ func (s *session) flush() error {
 	return s.w.Flush()
 }
 
-// readFailed ends the session for a read error; it returns whether to go on.
+// tooLong ends the session of a client that sends an overlong line: whatever
+// follows was perhaps meant as part of it.
+func (s *session) tooLong() bool {
+	s.log.Warnf("%s: request longer than %d", s.client(), s.set.LineLimit)
+	s.reply(500, "5.5.2", "Error: line too long")
+	s.flags.hangup = true
+	return s.finish()
+}
+
+// readFailed ends the session for a read error; it returns false.
 func (s *session) readFailed(err error) bool {
+	s.flags.hangup, s.flags.failed = true, true // whatever was asked did not succeed
 	switch {
-	case errors.Is(err, wire.ErrLineTooLong):
-		s.reply(500, "5.5.2", "Error: line too long")
-		s.errors++
-		return true
 	case errors.Is(err, errShutdown), s.srv.closing.Load() && errors.Is(err, os.ErrDeadlineExceeded):
 		s.reason = "shutdown"
 		s.reply(421, "4.3.2", s.set.Hostname+" Service shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.reason = "timeout"
-		s.deadline = time.Time{}
 		s.reply(421, "4.4.2", s.set.Hostname+" Error: timeout exceeded")
 	default:
 		s.reason = "lost connection"
 	}
-	s.code = max(s.code, 400) // whatever was asked did not succeed
-	s.flags.hangup = true
-	s.deadline = time.Now().Add(time.Second)
-	_ = s.conn.SetWriteDeadline(s.deadline) // shows at the write
 	return s.finish()
 }
 
@@ -284,7 +308,7 @@ func (s *session) farewell() {
 	s.logEnd()
 	s.abort()
 	if s.flags.rated {
-		s.srv.Rates.disconnect(s.rateKey())
+		s.srv.Rates.disconnect(s.rated)
 	}
 	e := &event.Disconnect{Client: s.client(), Service: s.srv.Service, Counts: s.counts.list()}
 	if s.flags.bareLF {
@@ -299,7 +323,7 @@ func (s *session) logEnd() {
 		return
 	}
 	e := &event.SessionEnded{ID: s.tx.id, Reason: s.reason, After: s.where, Client: s.client(), Bytes: -1}
-	if s.where == "DATA" || s.where == "BDAT" {
+	if s.where == "DATA" {
 		e.Bytes = s.tx.bytes
 	}
 	s.log.Emit(e)

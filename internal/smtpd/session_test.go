@@ -78,7 +78,7 @@ func newServer(t testing.TB, config string) (*Server, *spool) {
 	}
 	view := cfg.View(cfg.Service("smtp", "inet"))
 	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}})
-	srv, problems := FromView(view, tables, nil)
+	srv, problems := FromView(view, tables, nil, nil)
 	if srv == nil {
 		t.Fatal(problems)
 	}
@@ -159,7 +159,7 @@ func TestTranscripts(t *testing.T) {
 		{"no AUTH", "", []string{hello, "AUTH PLAIN AAAA\r\n"}, "503 5.5.1 Error: authentication not enabled", ""},
 		{"pipelined behind EHLO", "", []string{"EHLO a\r\nNOOP\r\n"}, "554 5.5.0 Error: SMTP protocol synchronization", ""},
 		{"body before 354", "", []string{hello, from, to, "DATA\r\nx\r\n.\r\n"}, "554 5.5.0 Error: SMTP protocol synchronization", ""},
-		{"chunks", "", []string{hello, from, to, "BDAT 3\r\nx\r\n", "BDAT 4 LAST\r\n.\r\ny"}, "250 2.0.0 Ok: 7 bytes queued as ID1", `<a@b.test> <joe@mx.test> "x\r\n.\r\ny\r\n"`},
+		{"chunks", "", []string{hello, from, to, "BDAT 3\r\nx\r\n", "BDAT 4 LAST\r\n.\r\ny"}, "250 2.0.0 Ok: 9 bytes queued as ID1", `<a@b.test> <joe@mx.test> "x\r\n.\r\ny\r\n"`},
 		{"bad chunk", "", []string{hello, from, to, "BDAT -1\r\n"}, "521 5.5.4 Syntax: BDAT count [LAST]", ""},
 		{"chunk without MAIL", "", []string{hello, "BDAT 3 LAST\r\nabc"}, "503 5.5.1 Error: need RCPT command", ""},
 		{"DATA after BDAT", "", []string{hello, from, to, "BDAT 3\r\nx\r\n", "DATA\r\n"}, "503 5.5.1 Error: DATA after BDAT", ""},
@@ -212,14 +212,14 @@ func TestEHLOKeywords(t *testing.T) {
 
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
-	r := NewRates()
+	r, k := NewRates(), rateKey{service: "smtp"}
 	for n := 1; n <= 3; n++ {
-		if active, rate := r.connect("k", time.Minute); active != n || rate != n {
+		if active, rate := r.connect(k, time.Minute); active != n || rate != n {
 			t.Errorf("connection %d: active %d rate %d", n, active, rate)
 		}
 	}
-	r.disconnect("k")
-	if active, rate := r.connect("k", time.Minute); active != 3 || rate != 4 {
+	r.disconnect(k)
+	if active, rate := r.connect(k, time.Minute); active != 3 || rate != 4 {
 		t.Errorf("after one left: active %d rate %d", active, rate)
 	}
 }

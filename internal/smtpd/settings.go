@@ -33,6 +33,7 @@ type Settings struct {
 	DisableVRFY     bool     `postconf:"disable_vrfy_command"`
 	StrictEnvelopes bool     `postconf:"strict_rfc821_envelopes"`
 	AllowMinUser    bool     `postconf:"allow_min_user"`
+	NumericDomain   bool     `postconf:"resolve_numeric_domain"`
 	UTF8            bool     `postconf:"smtputf8_enable"`
 	StrictUTF8      bool     `postconf:"strict_smtputf8"`
 	Forbidden       []string `postconf:"smtpd_forbidden_commands"`

@@ -12,27 +12,21 @@ import (
 
 // transaction is a mail transaction (RFC 5321 3.3). The zero value is none.
 type transaction struct {
-	open       bool
-	sender     mail.Address
-	senderText string
-	params     SenderParams
-	msg        Message
-	id         mail.QueueID
-	// rcpts counts accepted recipients, refused the others, overshoot those
-	// beyond the limit.
-	rcpts, refused, overshoot int
-	rcptText                  string
-	first                     mail.Address
+	open   bool
+	sender mail.Address
+	params SenderParams
+	msg    Message
+	id     mail.QueueID
+	// rcpts counts accepted recipients, the first of which is kept; overshoot
+	// counts those beyond the limit.
+	rcpts, overshoot int
+	first            mail.Address
 	// applied is how much of the actions cleanup has had.
 	applied access.Actions
-	// bdat is set after the first BDAT, bdatFailed after one that was refused;
-	// bytes is the content so far.
-	bdat, bdatFailed bool
-
-	chunk wire.ChunkReader
+	bdat    bdatState
+	chunk   wire.ChunkReader
+	// bytes is the size of the content so far.
 	bytes int64
-	// raw is the sum of the chunks as they were announced.
-	raw int64
 }
 
 // abort drops the transaction.
@@ -137,7 +131,7 @@ func (s *session) apply() {
 // check asks a stage of access control. It replies and returns false when the
 // command is refused.
 func (s *session) check(stage string, f func(context.Context, *access.Request) mail.Verdict) bool {
-	s.req.Stage, s.req.Log, s.req.Helo = stage, s.log, s.peer.Helo
+	s.stage(stage)
 	v := f(s.ctx, &s.req)
 	switch v.Action {
 	case mail.Reject, mail.Disconnect:

@@ -15,10 +15,11 @@ import (
 )
 
 // FromView makes the server of a master.cf service, but for the rooms that the
-// caller sets: Access, Cleanup, Names, Rates, Space, Flush, PIDs. The Server is
-// nil when a problem is fatal.
-func FromView(v *postconf.View, tables *table.Set, log event.Sink) (*Server, []postconf.Problem) {
-	b := &viewBuilder{v: v, tables: tables, srv: &Server{Settings: &Settings{}, Log: log}}
+// caller sets: Access, Cleanup, Names, Rates, Space, Flush, PIDs. read reads the
+// files of TLS keys; nil is the process itself. The Server is nil when a problem
+// is fatal.
+func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.ReadFile) (*Server, []postconf.Problem) {
+	b := &viewBuilder{v: v, tables: tables, read: read, srv: &Server{Settings: &Settings{}, Log: log}}
 	b.problems = v.Decode(b.srv.Settings)
 	if postconf.HasFatal(b.problems) {
 		return nil, b.problems
@@ -50,6 +51,7 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink) (*Server, []p
 type viewBuilder struct {
 	v        *postconf.View
 	tables   *table.Set
+	read     tlsmgr.ReadFile
 	srv      *Server
 	problems []postconf.Problem
 }
@@ -170,6 +172,7 @@ func (b *viewBuilder) localRewrite() {
 func (b *viewBuilder) tls() {
 	var set tlsmgr.Settings
 	b.problems = append(b.problems, b.v.Decode(&set)...)
+	set.Read = b.read
 	srv, err := tlsmgr.NewServer(&set)
 	if err == nil {
 		b.srv.TLS = srv

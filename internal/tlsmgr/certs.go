@@ -26,7 +26,7 @@ const maxPEM = 4 << 20
 // LoadChains reads keys and certificates from files as smtpd_tls_chain_files
 // holds them: each private key is followed by its certificate and the chain
 // above it, in the same file or in the next.
-func LoadChains(files []string) ([]tls.Certificate, error) {
+func LoadChains(files []string, read ReadFile) ([]tls.Certificate, error) {
 	var certs []tls.Certificate
 	var key, chain []byte
 	flush := func(file string) error {
@@ -46,7 +46,7 @@ func LoadChains(files []string) ([]tls.Certificate, error) {
 	}
 	last := ""
 	for _, file := range files {
-		data, err := readFile(file)
+		data, err := read.file(file)
 		if err != nil {
 			return nil, err
 		}
@@ -77,15 +77,15 @@ func LoadChains(files []string) ([]tls.Certificate, error) {
 }
 
 // loadPair reads a certificate file and its key file.
-func loadPair(certFile, keyFile string) (tls.Certificate, error) {
+func loadPair(certFile, keyFile string, read ReadFile) (tls.Certificate, error) {
 	if keyFile == "" {
 		keyFile = certFile
 	}
-	certPEM, err := readFile(certFile)
+	certPEM, err := read.file(certFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	keyPEM, err := readFile(keyFile)
+	keyPEM, err := read.file(keyFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -96,27 +96,38 @@ func loadPair(certFile, keyFile string) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// readFile reads a bounded file.
-func readFile(file string) ([]byte, error) {
-	st, err := os.Stat(file)
+// ReadFile gives the content of a file. Keys may be readable by root only: then
+// a process without rights has them read by another. nil reads by itself.
+type ReadFile func(name string) ([]byte, error)
+
+// file reads a bounded file.
+func (read ReadFile) file(name string) ([]byte, error) {
+	if read != nil {
+		data, err := read(name)
+		if len(data) > maxPEM {
+			return nil, fmt.Errorf("%s: too large for a certificate file", name)
+		}
+		return data, err
+	}
+	st, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if st.Size() > maxPEM {
-		return nil, fmt.Errorf("%s: too large for a certificate file", file)
+		return nil, fmt.Errorf("%s: too large for a certificate file", name)
 	}
-	return os.ReadFile(file)
+	return os.ReadFile(name)
 }
 
 // loadRoots reads trusted certificates from a file and a directory; nil means
 // that neither is given.
-func loadRoots(file, dir string) (*x509.CertPool, error) {
+func loadRoots(file, dir string, read ReadFile) (*x509.CertPool, error) {
 	if file == "" && dir == "" {
 		return nil, nil
 	}
 	pool := x509.NewCertPool()
 	if file != "" {
-		data, err := readFile(file)
+		data, err := read.file(file)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +142,7 @@ func loadRoots(file, dir string) (*x509.CertPool, error) {
 		}
 		for _, e := range entries {
 			// A file that is not a certificate is not an error in a directory.
-			if data, err := readFile(filepath.Join(dir, e.Name())); err == nil {
+			if data, err := read.file(filepath.Join(dir, e.Name())); err == nil {
 				pool.AppendCertsFromPEM(data)
 			}
 		}

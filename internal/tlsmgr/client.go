@@ -23,6 +23,8 @@ type ClientSettings struct {
 	ChainFiles        []string
 	// Digest is the hash of fingerprints.
 	Digest string
+	// Read reads the files.
+	Read ReadFile
 }
 
 // Client makes connections of one kind; it holds the sessions to resume.
@@ -46,17 +48,17 @@ func NewClient(s *ClientSettings) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{digest: s.Digest}
-	if c.roots, err = loadRoots(s.CAFile, s.CAPath); err != nil {
+	if c.roots, err = loadRoots(s.CAFile, s.CAPath, s.Read); err != nil {
 		return nil, err
 	}
 	var certs []tls.Certificate
 	switch {
 	case len(s.ChainFiles) > 0:
-		if certs, err = LoadChains(s.ChainFiles); err != nil {
+		if certs, err = LoadChains(s.ChainFiles, s.Read); err != nil {
 			return nil, err
 		}
 	case s.CertFile != "" && !strings.EqualFold(s.CertFile, "none"):
-		cert, err := loadPair(s.CertFile, s.KeyFile)
+		cert, err := loadPair(s.CertFile, s.KeyFile, s.Read)
 		if err != nil {
 			return nil, err
 		}

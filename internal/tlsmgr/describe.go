@@ -102,11 +102,11 @@ func curveName(id tls.CurveID) string {
 	case tls.X25519MLKEM768:
 		return "X25519MLKEM768"
 	case tls.CurveP256:
-		return "ECDHE (P-256)"
+		return "ECDHE (prime256v1)"
 	case tls.CurveP384:
-		return "ECDHE (P-384)"
+		return "ECDHE (secp384r1)"
 	case tls.CurveP521:
-		return "ECDHE (P-521)"
+		return "ECDHE (secp521r1)"
 	}
 	return id.String()
 }
@@ -119,8 +119,14 @@ func signature(leaf *x509.Certificate, peer []tls.SignatureScheme) (name, digest
 	}
 	switch k := leaf.PublicKey.(type) {
 	case *ecdsa.PublicKey:
-		p := k.Curve.Params()
-		return "ECDSA (" + p.Name + ")", map[int]string{256: "SHA256", 384: "SHA384", 521: "SHA512"}[p.BitSize]
+		switch k.Curve.Params().BitSize {
+		case 256:
+			return "ECDSA (prime256v1)", "SHA256"
+		case 384:
+			return "ECDSA (secp384r1)", "SHA384"
+		case 521:
+			return "ECDSA (secp521r1)", "SHA512"
+		}
 	case ed25519.PublicKey:
 		return "ED25519", ""
 	case *rsa.PublicKey:

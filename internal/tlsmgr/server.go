@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"postroad/internal/mail"
@@ -71,7 +72,7 @@ func newServer(s *Settings, level Level, certs []tls.Certificate) (*Server, erro
 	if err != nil {
 		return nil, err
 	}
-	if srv.roots, err = loadRoots(s.CAFile, s.CAPath); err != nil {
+	if srv.roots, err = loadRoots(s.CAFile, s.CAPath, s.Read); err != nil {
 		return nil, err
 	}
 	srv.require = s.RequireCert && level == LevelEncrypt
@@ -88,17 +89,33 @@ func newServer(s *Settings, level Level, certs []tls.Certificate) (*Server, erro
 	return srv, nil
 }
 
+// Files are the files with keys and certificates that the settings name, for the
+// one who may read them.
+func (s *Settings) Files() []string {
+	names := append([]string(nil), s.ChainFiles...)
+	if len(names) == 0 {
+		names = []string{s.ECCertFile, s.ECKeyFile, s.CertFile, s.KeyFile}
+	}
+	var files []string
+	for _, f := range append(names, s.CAFile) {
+		if f != "" && !strings.EqualFold(f, "none") && !slices.Contains(files, f) {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
 // certificates loads what the settings name.
 func (s *Settings) certificates() ([]tls.Certificate, error) {
 	if len(s.ChainFiles) > 0 {
-		return LoadChains(s.ChainFiles)
+		return LoadChains(s.ChainFiles, s.Read)
 	}
 	var certs []tls.Certificate
 	for _, pair := range [][2]string{{s.ECCertFile, s.ECKeyFile}, {s.CertFile, s.KeyFile}} {
 		if pair[0] == "" || strings.EqualFold(pair[0], "none") {
 			continue
 		}
-		cert, err := loadPair(pair[0], pair[1])
+		cert, err := loadPair(pair[0], pair[1], s.Read)
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,8 @@ type Settings struct {
 	CAPath      string `postconf:"smtpd_tls_CApath"`
 	// Digest is the hash of certificate fingerprints.
 	Digest string `postconf:"smtpd_tls_fingerprint_digest"`
+	// Read reads the files; nil is the process itself.
+	Read ReadFile
 }
 
 // Level is how much TLS matters to one side of a connection.

@@ -38,21 +38,17 @@ func (c *ChunkReader) Next() ([]byte, error) {
 		if c.cr {
 			return c.afterCR(), nil
 		}
-		end := c.r.r + int(min(int64(c.r.w-c.r.r), c.left))
 		if c.left == 1 && c.r.buf[c.r.r] == '\r' {
 			c.take(1)
 			c.cr = true
 			continue
 		}
+		if err := c.r.needMore(); err != nil {
+			return nil, cut(err)
+		}
 		from := c.r.r
-		p, bare, err := nextRun(c.r, end)
-		if err != nil {
-			return nil, err
-		}
+		p, bare := nextRun(c.r, from+int(min(int64(c.r.w-from), c.left)))
 		c.left -= int64(c.r.r - from)
-		if len(p) == 0 {
-			continue
-		}
 		c.bareLF = c.bareLF || bare
 		return c.out(p), nil
 	}
@@ -81,15 +77,17 @@ func (c *ChunkReader) End() []byte {
 	return nil
 }
 
-// Discard reads the rest of the chunk and throws it away.
-func (c *ChunkReader) Discard() error {
-	for c.left > 0 {
-		if err := c.r.need(1); err != nil {
-			return cut(err)
-		}
-		c.take(int(min(int64(c.r.w-c.r.r), c.left)))
+// DiscardSome reads a piece of the chunk and throws it away; n is its length.
+func (c *ChunkReader) DiscardSome() (n int, err error) {
+	if c.left == 0 {
+		return 0, nil
 	}
-	return nil
+	if err := c.r.need(1); err != nil {
+		return 0, cut(err)
+	}
+	n = int(min(int64(c.r.w-c.r.r), c.left))
+	c.take(n)
+	return n, nil
 }
 
 func (c *ChunkReader) take(n int) {

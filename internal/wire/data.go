@@ -11,8 +11,8 @@ var crlf = []byte("\r\n")
 // DataReader reads the content that follows DATA, up to and including its end.
 // It removes dot-stuffing and turns a bare LF into CRLF. A bare CR is content.
 //
-// Only CRLF "." CRLF is the end (RFC 5321 4.1.1.4); where a lone dot is next to
-// a bare LF, it is a dot-stuffed empty line, never the end.
+// Only CRLF "." CRLF is the end (RFC 5321 4.1.1.4). Where a lone dot is next to
+// a bare LF, its line is dropped, as Postfix does; it is never the end.
 type DataReader struct {
 	r *Reader
 	// bol is set at the beginning of a line, std when the line before ended
@@ -21,6 +21,8 @@ type DataReader struct {
 	done     bool
 	bareLF   bool
 	n        int64
+	// tail is the length of the last line, which has not ended yet.
+	tail int64
 }
 
 // Start makes d read the content of the next message from r. The CRLF of the
@@ -29,6 +31,9 @@ func (d *DataReader) Start(r *Reader) { *d = DataReader{r: r, bol: true, std: tr
 
 // BareLF tells whether a line so far ended in LF without CR.
 func (d *DataReader) BareLF() bool { return d.bareLF }
+
+// Tail is how much of the content so far is a line that has not ended.
+func (d *DataReader) Tail() int64 { return d.tail }
 
 // Size is the number of content bytes returned so far.
 func (d *DataReader) Size() int64 { return d.n }
@@ -46,17 +51,19 @@ func (d *DataReader) Next() ([]byte, error) {
 			}
 			continue
 		}
-		p, bare, err := nextRun(d.r, d.r.w)
-		if err != nil {
-			return nil, err
+		if err := d.r.needMore(); err != nil {
+			return nil, cut(err)
 		}
-		if len(p) == 0 {
-			continue
-		}
+		p, bare := nextRun(d.r, d.r.w)
 		d.bol = p[len(p)-1] == '\n'
 		d.std = !bare
 		d.bareLF = d.bareLF || bare
 		d.n += int64(len(p))
+		if i := bytes.LastIndexByte(p, '\n'); i >= 0 {
+			d.tail = int64(len(p) - i - 1)
+		} else {
+			d.tail += int64(len(p))
+		}
 		return p, nil
 	}
 	return nil, io.EOF
@@ -68,14 +75,19 @@ func (d *DataReader) dot() error {
 	if err := d.r.need(2); err != nil {
 		return cut(err)
 	}
-	b := d.r.buf[d.r.r:]
-	if b[1] == '\r' && d.std {
+	switch d.r.buf[d.r.r+1] {
+	case '\n':
+		d.r.r += 2
+		d.std, d.bareLF = false, true
+		return nil
+	case '\r':
 		if err := d.r.need(3); err != nil {
 			return cut(err)
 		}
-		if b = d.r.buf[d.r.r:]; b[2] == '\n' {
+		if d.r.buf[d.r.r+2] == '\n' {
 			d.r.r += 3
-			d.done = true
+			d.done = d.std
+			d.std = true
 			return nil
 		}
 	}
@@ -84,46 +96,46 @@ func (d *DataReader) dot() error {
 	return nil
 }
 
+// needMore makes the byte behind a lone CR available: only it tells what the CR
+// is.
+func (r *Reader) needMore() error {
+	if r.w-r.r == 1 && r.buf[r.r] == '\r' {
+		return r.need(2)
+	}
+	return nil
+}
+
 // nextRun returns a run of bytes that can be passed on as they are, looking no
 // further than end. A run stops behind a CRLF that is followed by a dot, before
-// a bare LF, and before a CR whose successor is not known yet. A bare LF alone
-// is returned as CRLF with bare set. It may return nothing.
-func nextRun(r *Reader, end int) (p []byte, bare bool, err error) {
+// a bare LF, and before a CR at the end. A bare LF alone is returned as CRLF
+// with bare set. There is at least one byte, and more than a lone CR.
+func nextRun(r *Reader, end int) (p []byte, bare bool) {
 	b := r.buf[r.r:end]
 	if b[0] == '\n' {
 		r.r++
-		return crlf, true, nil
+		return crlf, true
 	}
 	for i := 0; ; {
 		k := bytes.IndexByte(b[i:], '\n')
 		if k < 0 {
-			return lastRun(r, b)
+			n := len(b)
+			if b[n-1] == '\r' {
+				n--
+			}
+			r.r += n
+			return b[:n], false
 		}
 		i += k
 		if b[i-1] != '\r' {
 			r.r += i
-			return b[:i], false, nil
+			return b[:i], false
 		}
 		i++
 		if i == len(b) || b[i] == '.' || b[i] == '\n' {
 			r.r += i
-			return b[:i], false, nil
+			return b[:i], false
 		}
 	}
-}
-
-// lastRun returns the rest of the buffer, which has no further line end.
-func lastRun(r *Reader, b []byte) ([]byte, bool, error) {
-	n := len(b)
-	if b[n-1] == '\r' {
-		n--
-	}
-	if n == 0 {
-		// A CR alone: only its successor tells what it is.
-		return nil, false, cut(r.need(2))
-	}
-	r.r += n
-	return b[:n], false, nil
 }
 
 // cut names the end of the stream in the middle of content.

@@ -14,6 +14,8 @@ type PathRules struct {
 	Strict bool
 	// UTF8 accepts bytes above ASCII in the domain (RFC 6531 3.3).
 	UTF8 bool
+	// Numeric accepts an IP address as a domain (resolve_numeric_domain).
+	Numeric bool
 	// MinUser accepts an address that begins with "-".
 	MinUser bool
 }
@@ -232,7 +234,7 @@ func checkPath(addr string, rules PathRules) (mail.Address, error) {
 		return "", nil
 	}
 	at := strings.LastIndexByte(addr, '@')
-	if at >= 0 && !ValidDomain(addr[at+1:], rules.UTF8) {
+	if at >= 0 && !ValidDomain(addr[at+1:], rules.UTF8) && !(rules.Numeric && isAddr(addr[at+1:])) {
 		return "", ErrBadPath
 	}
 	if rules.Strict && at == 0 || addr[0] == '-' && !rules.MinUser {
@@ -273,6 +275,11 @@ func ValidDomain(s string, utf8Names bool) bool {
 		label++
 	}
 	return !numeric && (!utf8Names || utf8.ValidString(s))
+}
+
+func isAddr(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // validLiteral checks [1.2.3.4] and [IPv6:...].

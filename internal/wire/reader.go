@@ -31,13 +31,14 @@ type Reader struct {
 	pool   *Pool
 	before func() error
 	raw    syscall.RawConn
-	try    func(fd uintptr) bool
-	rawN   int
-	rawErr error
-	buf    *block
-	r, w   int
-	empty  int
-	spill  []byte
+	// try and once are tryRead, which waits, and without a wait.
+	try, once func(fd uintptr) bool
+	rawN      int
+	rawErr    error
+	buf       *block
+	r, w      int
+	empty     int
+	spill     []byte
 }
 
 // NewReader returns a Reader on src that borrows its buffer from pool. When src
@@ -45,6 +46,7 @@ type Reader struct {
 func NewReader(src io.Reader, pool *Pool) *Reader {
 	r := &Reader{pool: pool}
 	r.try = r.tryRead
+	r.once = func(fd uintptr) bool { r.tryRead(fd); return true }
 	r.Reset(src)
 	return r
 }
@@ -85,6 +87,26 @@ func (r *Reader) Peek() []byte {
 		return nil
 	}
 	return r.buf[r.r:r.w]
+}
+
+// Pending tells whether the peer has sent more: buffered bytes, or bytes that
+// the kernel holds for a plain socket. It does not wait.
+func (r *Reader) Pending() bool {
+	if r.r < r.w {
+		return true
+	}
+	if r.raw == nil {
+		return false
+	}
+	r.release()
+	r.rawN, r.rawErr = 0, nil
+	// An error, or the end of the stream, shows at the next read.
+	if err := r.raw.Read(r.once); err != nil || r.rawN == 0 {
+		r.release()
+		return false
+	}
+	r.w = r.rawN
+	return true
 }
 
 // fill reads more bytes behind the buffered ones; the buffer must have room

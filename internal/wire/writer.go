@@ -10,6 +10,7 @@ type Writer struct {
 	buf  *block
 	n    int
 	err  error
+	code [4]byte
 }
 
 // NewWriter returns a Writer to dst that borrows its buffer from pool.
@@ -87,15 +88,13 @@ func (w *Writer) release() {
 func (w *Writer) Reply(code int, enhanced, text string) error {
 	for {
 		line, rest, more := cutLine(text)
-		sep := " "
+		w.code = [4]byte{byte('0' + code/100%10), byte('0' + code/10%10), byte('0' + code%10), ' '}
 		if more {
-			sep = "-"
+			w.code[3] = '-'
 		}
-		d := [3]byte{byte('0' + code/100%10), byte('0' + code/10%10), byte('0' + code%10)}
-		if _, err := w.Write(d[:]); err != nil {
+		if _, err := w.Write(w.code[:]); err != nil {
 			return err
 		}
-		w.WriteString(sep)
 		if enhanced != "" {
 			w.WriteString(enhanced)
 			if line != "" {

@@ -8,7 +8,7 @@ ROUNDS ?= 200
 
 # The names under which an administrator knows the program.
 LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop \
-	postlog postkick postlock postmulti sendmail mailq newaliases
+	postlog postkick postlock sendmail mailq newaliases
 
 # Debian packages whose programs the tests talk to.
 PEERS := postfix postfix-pcre dovecot-core swaks pflogsumm db-util openssl iproute2 \

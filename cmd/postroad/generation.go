@@ -8,6 +8,7 @@ import (
 	"postroad/internal/agent/smtp"
 	"postroad/internal/bounce"
 	"postroad/internal/cleanup"
+	"postroad/internal/cli"
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -64,6 +65,7 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	view := g.Config.View(nil)
 	gen := &generation{cfg: g.Config}
 	b.note(view.Decode(&gen.settings))
+	b.note(cli.Unserved(g.Config, false))
 	log := event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1)
 	voice := func(name string) *event.Logger { return log.With(gen.settings.SyslogName+"/"+name, 1) }
 	gen.tables = table.NewSet(table.Options{

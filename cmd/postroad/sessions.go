@@ -19,6 +19,7 @@ import (
 	"postroad/internal/postconf"
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
+	"postroad/internal/table"
 )
 
 // smtpd builds the SMTP server of one master.cf service.
@@ -212,4 +213,20 @@ func hostsName(addr netip.Addr) string {
 		}
 	}
 	return ""
+}
+
+// checkFilters reports for "postroad check" what the SMTP services say about
+// filters and other settings of theirs when they are built.
+func checkFilters(cfg *postconf.Config) []postconf.Problem {
+	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}})
+	defer func() { _ = tables.Close() }()
+	var problems []postconf.Problem
+	for _, svc := range cfg.Active() {
+		if svc.Type != "inet" || !serves(svc) {
+			continue
+		}
+		_, more := smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
+		problems = append(problems, more...)
+	}
+	return problems
 }

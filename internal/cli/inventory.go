@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"slices"
+	"strings"
+
 	"postroad/internal/access"
 	"postroad/internal/agent"
 	"postroad/internal/agent/smtp"
 	"postroad/internal/bounce"
 	"postroad/internal/cleanup"
 	"postroad/internal/master"
+	"postroad/internal/postconf"
 	"postroad/internal/qmgr"
 	"postroad/internal/rewrite"
 	"postroad/internal/sasl"
@@ -22,4 +26,49 @@ func AllSettings() []any {
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
 		sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
 	}
+}
+
+// elsewhere are parameters that no Settings struct has and that count all the
+// same: the configuration itself, the master and the inventory read them.
+var elsewhere = []string{
+	"compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
+	"mynetworks_style", "myorigin", "postroad_metrics_listen", "smtpd_restriction_classes",
+	// smtpd has words of its own for these, see its filter.go.
+	"smtpd_milters", "milter_default_action", "smtpd_proxy_filter",
+}
+
+// Unserved reports every parameter that is set, in main.cf or in master.cf, and
+// that has no effect in this release. With all it also tells which are treated
+// differently from Postfix, and why.
+func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
+	tagged := postconf.Tagged(AllSettings()...)
+	var problems []postconf.Problem
+	check := func(name, value string, o postconf.Origin) {
+		p, ok := postconf.Find(name)
+		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) {
+			return
+		}
+		switch p.StatusIn(tagged) {
+		case postconf.Planned:
+			if name == "biff" && value == "no" {
+				return // nobody is notified, as asked
+			}
+			problems = append(problems, postconf.Problem{Origin: o, Text: "parameter " + name + " has no effect in this release: " + name + "=" + strings.Join(strings.Fields(value), " ")})
+		case postconf.Different:
+			if all {
+				problems = append(problems, postconf.Problem{Origin: o, Text: "parameter " + name + " has no effect: " + p.Reason})
+			}
+		}
+	}
+	for _, name := range cfg.Main.Names() {
+		if set, ok := cfg.Main.Lookup(name); ok {
+			check(name, set.Value, set.Origin)
+		}
+	}
+	for _, svc := range cfg.Active() {
+		for _, o := range svc.Overrides {
+			check(o.Name, o.Value, svc.Origin)
+		}
+	}
+	return problems
 }

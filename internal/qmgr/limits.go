@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,4 +87,17 @@ func parseFeedback(text string) (Feedback, error) {
 		return Feedback{Amount: n, Power: 0.5}, nil
 	}
 	return Feedback{}, fmt.Errorf("%q is neither concurrency nor sqrt_concurrency", unit)
+}
+
+// limitSuffixes are the endings of the parameters that ReadLimits reads.
+var limitSuffixes = []string{
+	"_destination_concurrency_limit", "initial_destination_concurrency", "_destination_recipient_limit",
+	"_destination_concurrency_positive_feedback", "_destination_concurrency_negative_feedback",
+	"_destination_concurrency_failed_cohort_limit", "_destination_rate_delay", "_transport_rate_delay",
+}
+
+// ReadsLimit tells whether a name is one of those that ReadLimits reads, or the
+// default of one.
+func ReadsLimit(name string) bool {
+	return slices.ContainsFunc(limitSuffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }

@@ -58,6 +58,9 @@ func (s *session) cmdMail(args string) {
 		s.status(st)
 		return
 	}
+	if s.unfiltered(addr) {
+		return
+	}
 	s.tx = tx
 	s.req.HasSender, s.req.Sender, s.req.Size = true, addr, size
 	if s.access != nil && !s.check("MAIL", s.access.Sender) {

@@ -22,7 +22,7 @@ func (s *session) cmdStartTLS(args string) {
 	case s.peer.TLS != nil:
 		s.reply(554, "5.5.1", "Error: TLS already active")
 		return
-	case s.srv.TLS == nil && s.srv.tlsBroken && !s.masked(ehloStartTLS):
+	case s.srv.TLS == nil && s.srv.lacks.tls && !s.masked(ehloStartTLS):
 		s.reply(454, "4.7.0", "TLS not available due to local problem")
 		return
 	case s.srv.TLS == nil || s.masked(ehloStartTLS):

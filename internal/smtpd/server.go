@@ -57,12 +57,11 @@ type Server struct {
 	// serving is how many calls of Serve are under way, accepted how many
 	// connections that it accepted are open.
 	serving, accepted atomic.Int32
-	// tlsBroken tells that TLS is wanted and could not be set up.
-	tlsBroken bool
-	stressed  atomic.Bool
-	pool      wire.Pool
-	slots     chan struct{}
-	done      chan struct{}
+	lacks             lacks
+	stressed          atomic.Bool
+	pool              wire.Pool
+	slots             chan struct{}
+	done              chan struct{}
 	// draining is closed when drained is set.
 	draining chan struct{}
 }
@@ -78,6 +77,12 @@ type Lists struct {
 	Forbidden, Noop func(word string) bool
 	// LocalRewrite tells whether a client's mail is completed as local mail.
 	LocalRewrite func(ctx context.Context, name string, addr netip.Addr, authenticated bool) bool
+}
+
+// lacks is what the settings want and could not be set up.
+type lacks struct {
+	tls    bool
+	filter missingFilter
 }
 
 // ErrServerClosed is what Serve returns after Shutdown.

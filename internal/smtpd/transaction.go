@@ -75,6 +75,7 @@ func (s *session) openMessage() bool {
 	s.tx.msg, s.tx.id = msg, msg.ID()
 	s.req.QueueID = s.tx.id
 	msg.SetSender(s.tx.sender, s.tx.params)
+	s.quarantine()
 	e := &event.Accepted{ID: s.tx.id, Client: s.client(), SASL: s.peer.SASL}
 	if f := s.peer.Forwarded; f != nil {
 		e.OrigID = f.Ident

@@ -39,6 +39,7 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 		b.srv.MaxSessions = set.DefaultLimit
 	}
 	b.lists()
+	b.filters()
 	b.tls()
 	b.sasl()
 	if postconf.HasFatal(b.problems) {
@@ -178,7 +179,7 @@ func (b *viewBuilder) tls() {
 		b.srv.TLS = srv
 		return
 	}
-	b.srv.tlsBroken = true
+	b.srv.lacks.tls = true
 	b.note(set.Wrapper && !errors.Is(err, tlsmgr.ErrNoCertificate), err)
 }
 

@@ -53,6 +53,10 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 		r, err := router.Lookup(ctx, "", router.Rewrite(rewrite.Local, string(addr)))
 		return err == nil && r.Invalid
 	}
+	srv.Lists.Filters.Route = func(ctx context.Context, sender, addr mail.Address) (mail.Route, error) {
+		local := func(a mail.Address) mail.Address { return router.Rewrite(rewrite.Local, string(a)) }
+		return router.Resolve(ctx, local(sender), local(addr))
+	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
 	srv.Flush = flusher{s}
@@ -99,6 +103,7 @@ func (r *receiver) Begin(ctx context.Context, o *smtpd.MessageOptions) (smtpd.Me
 		NoAddressMappings:  slices.Contains(r.set.Override, "no_address_mappings"),
 		NoHeaderBodyChecks: slices.Contains(r.set.Override, "no_header_body_checks"),
 		NoMilters:          slices.Contains(r.set.Override, "no_milters"),
+		Filters:            o.Filters,
 	}
 	if o.LocalRewrite {
 		opt.Context = rewrite.Local

@@ -10,6 +10,7 @@ import (
 	"postroad/internal/bounce"
 	"postroad/internal/cleanup"
 	"postroad/internal/master"
+	"postroad/internal/milter"
 	"postroad/internal/postconf"
 	"postroad/internal/qmgr"
 	"postroad/internal/rewrite"
@@ -24,7 +25,7 @@ func AllSettings() []any {
 	return []any{
 		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
-		sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
+		milter.Settings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
 	}
 }
 
@@ -33,8 +34,8 @@ func AllSettings() []any {
 var elsewhere = []string{
 	"compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
 	"mynetworks_style", "myorigin", "postroad_metrics_listen", "smtpd_restriction_classes",
-	// smtpd has words of its own for these, see its filter.go.
-	"smtpd_milters", "milter_default_action", "smtpd_proxy_filter",
+	// smtpd has words of its own for this one, see its filter.go.
+	"smtpd_proxy_filter",
 }
 
 // Unserved reports every parameter that is set, in main.cf or in master.cf, and

@@ -123,6 +123,8 @@ type Decision struct {
 	// the stage: "RCPT", "END-OF-MESSAGE".
 	Action, State, Client string
 	Status                mail.Status
+	// CodeHidden leaves the reply code out of the line, as cleanup(8) does.
+	CodeHidden bool
 	// From and To are as the client gave them; HasFrom and HasTo tell whether
 	// there are any at this stage.
 	From, To       string
@@ -141,7 +143,11 @@ func (e *Decision) AppendText(dst []byte) []byte {
 	dst = append(append(append(dst, ": "...), e.Action...), ": "...)
 	dst = append(append(dst, e.State...), " from "...)
 	dst = append(AppendPrintable(dst, e.Client), ": "...)
-	dst = append(AppendPrintable(dst, e.Status.String()), ';')
+	shown := e.Status
+	if e.CodeHidden {
+		shown.Code = 0
+	}
+	dst = append(AppendPrintable(dst, shown.String()), ';')
 	if e.HasFrom {
 		dst = append(AppendPrintable(append(dst, " from=<"...), e.From), '>')
 	}

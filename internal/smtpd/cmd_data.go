@@ -62,10 +62,10 @@ func (s *session) content(p []byte) {
 	s.extend(len(p))
 }
 
-// checkData asks the restrictions of DATA.
+// checkData asks the restrictions of DATA, and the filters.
 func (s *session) checkData(stage string) bool {
 	if s.access == nil {
-		return true
+		return !s.filterData()
 	}
 	s.req.RcptCount = s.tx.rcpts
 	s.soleRecipient()
@@ -74,7 +74,7 @@ func (s *session) checkData(stage string) bool {
 	if ok {
 		s.apply()
 	}
-	return ok
+	return ok && !s.filterData()
 }
 
 // soleRecipient puts the recipient into the request when there is one only.

@@ -67,6 +67,10 @@ func (s *session) cmdMail(args string) {
 		s.clear()
 		return
 	}
+	if s.filterMail(path, params) {
+		s.clear()
+		return
+	}
 	if s.srv.Space != nil {
 		if err := s.srv.Space(); err != nil {
 			s.noSpace(err)

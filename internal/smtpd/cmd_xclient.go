@@ -34,6 +34,7 @@ func (s *session) cmdXclient(args string) {
 		return
 	}
 	s.abort()
+	s.endFilters()
 	s.peer = peer
 	s.name = ""
 	s.req = s.freshRequest()

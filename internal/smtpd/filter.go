@@ -1,55 +1,22 @@
 package smtpd
 
 import (
-	"slices"
 	"strings"
 
-	"postroad/internal/access"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 )
 
-// missingFilter is what to do about a content filter that the configuration names
-// and this server cannot speak to. It is treated as Postfix treats a filter that
-// cannot be reached: no message passes that should have been filtered, unless the
-// administrator said so.
-type missingFilter uint8
-
-const (
-	filterNone missingFilter = iota
-	filterDefer
-	filterHold
-	filterProxy
-)
-
-// filters finds the filters that are wanted and not served.
-func (b *viewBuilder) filters() {
-	value := func(name string) string {
-		v, err := b.v.Value(name)
-		b.note(true, err)
-		return strings.TrimSpace(v)
-	}
-	overrides, err := b.v.List("receive_override_options")
+// proxyFilter notes that smtpd_proxy_filter is wanted. It is not served, and is
+// treated as one that cannot be reached: no message passes that should have been
+// filtered.
+func (b *viewBuilder) proxyFilter() {
+	v, err := b.v.Value("smtpd_proxy_filter")
 	b.note(true, err)
-	if value("smtpd_proxy_filter") != "" {
-		b.srv.lacks.filter = filterProxy
+	if strings.TrimSpace(v) != "" {
+		b.srv.lacks.proxy = true
 		b.warn("smtpd_proxy_filter is not served by this release: mail is deferred")
-		return
-	}
-	if value("smtpd_milters") == "" || slices.Contains(overrides, "no_milters") {
-		return
-	}
-	switch strings.ToLower(value("milter_default_action")) {
-	case "accept":
-		b.warn("smtpd_milters is not served by this release: mail passes unfiltered, as milter_default_action = accept says")
-	case "quarantine":
-		b.srv.lacks.filter = filterHold
-		b.warn("smtpd_milters is not served by this release: mail is put on hold, as milter_default_action = quarantine says")
-	default:
-		b.srv.lacks.filter = filterDefer
-		b.warn("smtpd_milters is not served by this release: mail is deferred, as if no filter answered; " +
-			"set milter_default_action = accept to take mail without the filters, or empty smtpd_milters")
 	}
 }
 
@@ -63,27 +30,14 @@ func (b *viewBuilder) warn(text string) {
 
 // unfiltered answers MAIL when its filter is missing; true ends the command.
 func (s *session) unfiltered(sender mail.Address) bool {
-	st := mail.Status{Code: 451, Enhanced: "4.7.1", Text: "Service unavailable - try again later"}
-	action := "milter-reject"
-	switch s.srv.lacks.filter {
-	case filterDefer:
-	case filterProxy:
-		st.Enhanced, st.Text = "4.3.0", "Error: queue file write error"
-		action = "proxy-reject"
-	default:
+	if !s.srv.lacks.proxy {
 		return false
 	}
+	st := mail.Status{Code: 451, Enhanced: "4.3.0", Text: "Error: queue file write error"}
 	s.log.Emit(&event.Decision{
-		Action: action, State: "MAIL", Client: s.client(), Status: st, HasFrom: true, From: sender.External(),
+		Action: "proxy-reject", State: "MAIL", Client: s.client(), Status: st, HasFrom: true, From: sender.External(),
 		Proto: s.peer.Proto(), Helo: s.peer.Helo, SASL: s.peer.SASL,
 	})
 	s.status(st)
 	return true
-}
-
-// quarantine puts a message on hold whose filter is missing.
-func (s *session) quarantine() {
-	if s.srv.lacks.filter == filterHold {
-		s.tx.msg.Apply(access.Actions{Hold: true})
-	}
 }

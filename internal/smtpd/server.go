@@ -73,6 +73,8 @@ type Lists struct {
 	BareNewlineExempt       HostMatcher
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
+	// Filters are the mail filters.
+	Filters Filters
 	// Forbidden and Noop match command words.
 	Forbidden, Noop func(word string) bool
 	// LocalRewrite tells whether a client's mail is completed as local mail.
@@ -81,8 +83,8 @@ type Lists struct {
 
 // lacks is what the settings want and could not be set up.
 type lacks struct {
-	tls    bool
-	filter missingFilter
+	tls   bool
+	proxy bool
 }
 
 // ErrServerClosed is what Serve returns after Shutdown.

@@ -40,6 +40,7 @@ func (s *session) abort() {
 // clear forgets the transaction, whose message has been finished or dropped.
 func (s *session) clear() {
 	s.tx = transaction{}
+	s.abortMail()
 	s.req.QueueID, s.req.Sender, s.req.Recipient = "", "", ""
 	s.req.HasSender = false
 	s.req.RcptCount, s.req.Size, s.req.ETRNDomain = 0, 0, ""
@@ -66,7 +67,7 @@ func (s *session) openMessage() bool {
 		local = f(s.ctx, s.peer.Client.Name, s.peer.Client.Addr, s.peer.SASL != nil)
 	}
 	facts := s.facts(local)
-	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: local})
+	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: local, Filters: s.filters.chain})
 	if err != nil {
 		s.log.Warnf("cannot begin a message: %v", err)
 		s.reply(451, "4.3.0", "Error: queue file write error")
@@ -75,7 +76,6 @@ func (s *session) openMessage() bool {
 	s.tx.msg, s.tx.id = msg, msg.ID()
 	s.req.QueueID = s.tx.id
 	msg.SetSender(s.tx.sender, s.tx.params)
-	s.quarantine()
 	e := &event.Accepted{ID: s.tx.id, Client: s.client(), SASL: s.peer.SASL}
 	if f := s.peer.Forwarded; f != nil {
 		e.OrigID = f.Ident
@@ -141,6 +141,7 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 	}
 	s.logReject(stage, v.Status)
 	s.status(v.Status)
+	s.refused = v.Status
 	if v.Action == mail.Disconnect {
 		s.flags.hangup = true
 	}

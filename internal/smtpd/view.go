@@ -39,7 +39,8 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 		b.srv.MaxSessions = set.DefaultLimit
 	}
 	b.lists()
-	b.filters()
+	b.proxyFilter()
+	b.milters()
 	b.tls()
 	b.sasl()
 	if postconf.HasFatal(b.problems) {

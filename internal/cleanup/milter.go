@@ -170,28 +170,30 @@ func (m *Message) object(stage string, r *milter.Reply) (refused bool) {
 	if m.faults != 0 || m.discard {
 		return false
 	}
-	action, st := "milter-reject", mail.Status{}
+	action, said, st := "milter-reject", "", mail.Status{}
 	switch r.Verdict {
 	case milter.Quarantine:
 		if m.env.Hold {
 			return false
 		}
 		m.env.Hold, action = true, "milter-hold"
-		if st.Text = r.Text; st.Text == "" {
-			st.Text = "milter triggers HOLD action"
+		if said = r.Text; said == "" {
+			said = "milter triggers HOLD action"
 		}
 	case milter.Discard:
 		m.discard, action = true, "milter-discard"
-		st.Text = "milter triggers DISCARD action"
+		said = "milter triggers DISCARD action"
 	case milter.Shutdown:
 		st = mail.Status{Code: 421, Enhanced: "4.7.0", Text: "Service unavailable"}
+		said = "4.7.0 Service unavailable"
 		m.refuse(st)
 	default:
 		st = r.Status()
+		said = r.Text[min(len(r.Text), len("550 ")):]
 		m.refuse(st)
 	}
 	e := &event.Decision{
-		ID: m.ID(), Action: action, State: stage, Client: m.filterClient().String(), Status: st, CodeHidden: true,
+		ID: m.ID(), Action: action, State: stage, Client: m.filterClient().String(), Status: st, Said: said,
 		HasFrom: m.hasSender, From: m.env.Sender.External(), HasTo: m.hasRcpt, To: m.lastRcpt.External(),
 	}
 	if m.opt.Session != nil {

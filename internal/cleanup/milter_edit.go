@@ -278,7 +278,7 @@ var envelopeEdits = map[milter.Op]func(*Message, *milter.Edit){
 func (m *Message) oneAddress(text, what string) (addr mail.Address, ok bool) {
 	for spot := range rewrite.HeaderAddresses(text) {
 		if ok {
-			m.warnf("Milter request to %s: %q", what, text)
+			m.warnf("%s: %q", what, text)
 			break
 		}
 		addr, ok = spot.Addr, true
@@ -302,7 +302,7 @@ func (m *Message) changeSender(e *milter.Edit) {
 			m.s.deps.Log.Warnf("Ignoring bad ESMTP parameter %q in SMFI_CHGFROM request", arg)
 		}
 	}
-	addr, _ := m.oneAddress(e.Value, "add multi-sender")
+	addr, _ := m.oneAddress(e.Value, "Milter request to add multi-sender")
 	m.setSender(addr)
 }
 
@@ -335,7 +335,7 @@ func (m *Message) addForFilter(text, args string) {
 			m.warnf("ignoring ESMTP argument from Milter or header/body_checks: \"%.100s\"", arg)
 		}
 	}
-	addr, ok := m.oneAddress(text, "add multi-recipient")
+	addr, ok := m.oneAddress(text, "Milter or header/body_checks request to add multi-recipient")
 	if !ok {
 		m.warnf("ignoring attempt from Milter to add null recipient")
 		return
@@ -363,7 +363,7 @@ func parseNotify(value string) mail.Notify {
 
 // deleteRecipient removes a recipient and all that became of it.
 func (m *Message) deleteRecipient(e *milter.Edit) {
-	addr, ok := m.oneAddress(e.Value, "drop multi-recipient")
+	addr, ok := m.oneAddress(e.Value, "Milter request to drop multi-recipient")
 	if !ok {
 		return
 	}

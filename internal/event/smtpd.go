@@ -123,8 +123,9 @@ type Decision struct {
 	// the stage: "RCPT", "END-OF-MESSAGE".
 	Action, State, Client string
 	Status                mail.Status
-	// CodeHidden leaves the reply code out of the line, as cleanup(8) does.
-	CodeHidden bool
+	// Said is shown in place of Status when it is not empty: the words of a mail
+	// filter, as they came.
+	Said string
 	// From and To are as the client gave them; HasFrom and HasTo tell whether
 	// there are any at this stage.
 	From, To       string
@@ -143,11 +144,11 @@ func (e *Decision) AppendText(dst []byte) []byte {
 	dst = append(append(append(dst, ": "...), e.Action...), ": "...)
 	dst = append(append(dst, e.State...), " from "...)
 	dst = append(AppendPrintable(dst, e.Client), ": "...)
-	shown := e.Status
-	if e.CodeHidden {
-		shown.Code = 0
+	said := e.Said
+	if said == "" {
+		said = e.Status.String()
 	}
-	dst = append(AppendPrintable(dst, shown.String()), ';')
+	dst = append(AppendPrintable(dst, said), ';')
 	if e.HasFrom {
 		dst = append(AppendPrintable(append(dst, " from=<"...), e.From), '>')
 	}

@@ -75,9 +75,13 @@ var (
 	errShort    = errors.New("packet too short for string")
 	errNumber   = errors.New("input packet too short for network long")
 	errLeftover = errors.New("left-over data")
-	// errBadRequest marks a request that is well formed and makes no sense.
-	errBadRequest = errors.New("bad request")
 )
+
+// badRequest says what is wrong with a request that is well formed.
+type badRequest string
+
+// Error implements error.
+func (e badRequest) Error() string { return string(e) }
 
 // fields cuts a packet into its parts.
 type fields struct {
@@ -140,11 +144,10 @@ var requests = map[byte]func(f *fields, space string) Edit{
 		return Edit{Op: AddHeader, Name: f.text(), Value: space + f.text()}
 	},
 	replyInsHeader: func(f *fields, space string) Edit {
-		index := f.number()
-		return Edit{Op: InsertHeader, Index: int(int32(index)) + 1, Name: f.text(), Value: space + f.text()}
+		return Edit{Op: InsertHeader, Index: int(f.number()) + 1, Name: f.text(), Value: space + f.text()}
 	},
 	replyChgHeader: func(f *fields, space string) Edit {
-		e := Edit{Op: ChangeHeader, Index: int(int32(f.number())), Name: f.text(), Value: f.text()}
+		e := Edit{Op: ChangeHeader, Index: int(f.number()), Name: f.text(), Value: f.text()}
 		if e.Index == 0 {
 			e.Index = 1 // as Sendmail takes it
 		}
@@ -169,8 +172,8 @@ var requests = map[byte]func(f *fields, space string) Edit{
 	},
 }
 
-// parseEdit reads a request for an edit. An error that is errBadRequest is well
-// formed all the same.
+// parseEdit reads a request for an edit. With a badRequest it is well formed all
+// the same.
 func parseEdit(cmd byte, data []byte, leading bool) (Edit, error) {
 	space := " "
 	if leading {
@@ -183,17 +186,17 @@ func parseEdit(cmd byte, data []byte, leading bool) (Edit, error) {
 	}
 	switch e.Op {
 	case AddHeader, InsertHeader, ChangeHeader, DeleteHeader:
-		if !fieldName(e.Name) {
-			return Edit{}, fmt.Errorf("%w: bad header name: %q", errBadRequest, e.Name[:min(len(e.Name), maxReason)])
+		if e.Name == "" {
+			return Edit{}, badRequest("null change header name")
 		}
-		if e.Index < 1 && e.Op != AddHeader {
-			return Edit{}, fmt.Errorf("%w: bad header index: %d", errBadRequest, e.Index)
+		if !fieldName(e.Name) {
+			return Edit{}, badRequest(fmt.Sprintf("bad header name: %q", e.Name[:min(len(e.Name), maxReason)]))
 		}
 		e.Value = foldLines(e.Value)
 	case ChangeSender, AddRecipient, DeleteRecipient:
 		// A control character has no place in an envelope or a log line.
 		if strings.ContainsFunc(e.Value+e.Args, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return Edit{}, fmt.Errorf("%w: control character in address", errBadRequest)
+			return Edit{}, badRequest("control character in address")
 		}
 	}
 	return e, nil

@@ -147,7 +147,8 @@ var decisions = map[byte]*decision{
 		return f.objection(early, refuse(textTempfail)), true
 	}},
 	replyShutdown: {do: func(f *filter, _ bool, _ byte, _ []byte) (*Reply, bool) {
-		return f.objection(true, &Reply{Verdict: Shutdown}), true
+		// In the middle of a message the filter still hears how it ends.
+		return f.objection(f.state != stateMessage, &Reply{Verdict: Shutdown}), true
 	}},
 	replyCode: {hasData: true, do: func(f *filter, early bool, _ byte, data []byte) (*Reply, bool) {
 		text, ok := parseReplyCode(data, f.cfg.set.SoftBounce)
@@ -218,9 +219,10 @@ func (f *filter) take(in *inbox, cmd byte, data []byte) bool {
 		return f.takeBody(in, data)
 	}
 	e, err := parseEdit(cmd, data, f.events&leadingSpace != 0)
+	var bad badRequest
 	switch {
-	case errors.Is(err, errBadRequest):
-		f.log.Warnf("milter %s: %v", f.svc.name, err)
+	case errors.As(err, &bad):
+		f.log.Warnf("milter %s: %v", f.svc.name, bad)
 		f.misled()
 		return false
 	case err != nil:

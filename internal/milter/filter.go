@@ -307,13 +307,13 @@ func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
 	return buf, nil
 }
 
-// reason is an error in the words of strerror(3). The end of a stream is no error
-// there, which is why Postfix reports it as "Success".
+// reason is an error in the words of Postfix, to which the end of a stream is no
+// error of the system.
 func reason(err error) string {
 	var errno syscall.Errno
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "Success"
+		return "Application error"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "Connection timed out"
 	case errors.As(err, &errno):

@@ -39,6 +39,8 @@ func (w *walk) message() *Reply {
 	defer in.discard()
 	reply := w.inspect(in)
 	if f.state == stateFailed {
+		// Whatever was wrong, from now on the filter is one that does not answer.
+		f.broken()
 		return reply
 	}
 	// What the answer means for the session ends with the message.

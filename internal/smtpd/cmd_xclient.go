@@ -28,7 +28,9 @@ func (s *session) cmdXclient(args string) {
 		s.reply(550, "5.7.0", "Error: insufficient authorization")
 		return
 	}
+	// The session begins anew, with what the client says now.
 	peer := s.peer
+	peer.Helo, peer.ESMTP, peer.SASL = "", false, nil
 	ok := s.attributes("XCLIENT", args, xclientFields(&peer))
 	if !ok {
 		return

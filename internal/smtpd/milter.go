@@ -137,16 +137,16 @@ func (s *session) object(r *milter.Reply) *milter.Reply {
 	if r == nil {
 		return nil
 	}
-	action, st := "milter-reject", mail.Status{}
+	action, said, st := "milter-reject", "", mail.Status{}
 	switch r.Verdict {
 	case milter.Quarantine:
 		if s.filters.held || s.access != nil && s.access.Actions().Hold {
 			return nil
 		}
 		s.filters.held = true
-		action, st.Text = "milter-hold", r.Text
-		if st.Text == "" {
-			st.Text = "milter triggers HOLD action"
+		action, said = "milter-hold", r.Text
+		if said == "" {
+			said = "milter triggers HOLD action"
 		}
 		r = nil
 	case milter.Discard:
@@ -154,16 +154,16 @@ func (s *session) object(r *milter.Reply) *milter.Reply {
 			return nil
 		}
 		s.filters.discarded = true
-		action, st.Text = "milter-discard", "milter triggers DISCARD action"
+		action, said = "milter-discard", "milter triggers DISCARD action"
 		r = nil
 	case milter.Shutdown:
 		r = &milter.Reply{Text: "421 4.7.0 Server closing connection"}
-		st = r.Status()
+		st, said = r.Status(), r.Text
 	default:
-		st = r.Status()
+		st, said = r.Status(), r.Text
 	}
 	e := &event.Decision{
-		ID: s.tx.id, Action: action, State: s.where, Client: s.client(), Status: st,
+		ID: s.tx.id, Action: action, State: s.where, Client: s.client(), Status: st, Said: said,
 		Proto: s.peer.Proto(), Helo: s.peer.Helo, SASL: s.peer.SASL,
 	}
 	if s.req.HasSender {

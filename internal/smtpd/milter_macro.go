@@ -69,7 +69,8 @@ var filterMacros = map[string]func(*session) (string, bool){
 	// Of a recipient that we refused, the macros tell why.
 	"{rcpt_addr}": func(s *session) (string, bool) {
 		if st := s.filters.rejected; st != nil {
-			return st.Text, true
+			_, text, ok := strings.Cut(st.Text, " ") // behind what it is about
+			return text, ok
 		}
 		r, ok := s.rcptRoute()
 		return r.Recipient.Fold().External(), ok

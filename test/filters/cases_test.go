@@ -49,6 +49,8 @@ func scriptedCases() []scripted {
 		{name: "unknown, 4xx", a: at("unknown", "reply 452 4.5.6 perhaps later"), steps: []string{"FOO", "EHLO c"}},
 		{name: "unknown, 5xx", a: at("unknown", "reject"), steps: []string{"FOO", "EHLO c"}},
 		{name: "soft bounce", settings: []string{"soft_bounce=yes"}, a: at("mail", `reply 550-5.7.1 one\r\n550 5.7.1 two`), steps: letter()},
+		{name: "STARTTLS", settings: []string{"milter_mail_macros={tls_version} {cipher} {cipher_bits} {cert_subject} {auth_type}"}, steps: append([]string{"EHLO plain", "STARTTLS"}, letter()...)},
+		{name: "STARTTLS in a transaction", steps: append([]string{"EHLO plain", "MAIL FROM:<a@b.test>", "STARTTLS"}, letter()...)},
 		{name: "delay_open no", settings: []string{"smtpd_delay_open_until_valid_rcpt=no"}, steps: letter()},
 	}
 	cases = append(cases, answerCases()...)

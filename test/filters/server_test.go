@@ -85,7 +85,8 @@ showq unix n - n - - showq
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// startServer starts Postfix or Postroad.
+// startServer starts Postfix or Postroad. It connects to the first service to find
+// out whether it runs.
 func startServer(t *testing.T, name, main string, services []service) *server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "filters-"+name)
@@ -111,15 +112,13 @@ func startServer(t *testing.T, name, main string, services []service) *server {
 		dir, dir, dir, strings.Split(sink.Addr, ":")[0], strings.Split(sink.Addr, ":")[1]) + main
 	var b strings.Builder
 	b.WriteString(baseMaster)
-	probe := freePorts(t, 1)[0]
-	fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - - smtpd -o smtpd_milters=\n", probe)
 	for _, svc := range services {
 		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - - smtpd\n", svc.port)
 		for _, set := range svc.settings {
 			fmt.Fprintf(&b, "  -o { %s }\n", set)
 		}
 	}
-	s.run(t, main, b.String(), probe)
+	s.run(t, main, b.String(), services[0].port)
 	return s
 }
 
@@ -201,7 +200,7 @@ func wait(t *testing.T, limit time.Duration, done func() bool) bool {
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
-	for port := 20000 + os.Getpid()%5000 + n; len(ports) < n && port < 32000; port++ {
+	for port := 20000 + os.Getpid()%5000; len(ports) < n && port < 32000; port++ {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue

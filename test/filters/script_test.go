@@ -23,8 +23,16 @@ type scripted struct {
 	a, b     testkit.MilterScript
 	// steps are the lines of the client; "DATA" is followed by text.
 	steps []string
-	// late cases are compared with a Postfix 3.11 only.
-	late bool
+}
+
+// late tells whether Debian's 3.7 answers a case otherwise than 3.11: it has other
+// words for a quarantine, does not ask filters about unknown commands in the same
+// way, and knows no shutdown as a default action or at the end of a message.
+func (c *scripted) late() bool {
+	stage, answer, _ := strings.Cut(c.name, " ")
+	content := strings.Contains("header eoh body eom edit,", stage)
+	return strings.Contains(c.name, "quarantine") || strings.Contains(c.name, "unknown") ||
+		strings.HasSuffix(c.name, ", shutdown") || content && strings.HasSuffix(answer, "shutdown")
 }
 
 const text = "Date: Fri, 1 Jan 2021 00:00:00 +0000\r\nSubject: case\r\nFrom: <a@b.test>\r\nX-Two: 1\r\nx-two: 2\r\nX-Fold: one\r\n\ttwo\r\nMessage-ID: <fixed@b.test>\r\n\r\nline one\r\n..dot\r\n\r\nlast\r\n"
@@ -185,7 +193,7 @@ func TestScripted(t *testing.T) {
 	}
 	same, skipped := 0, 0
 	for i, c := range cases {
-		if c.late && *sbin == "" {
+		if c.late() && *sbin == "" {
 			skipped++
 			continue
 		}

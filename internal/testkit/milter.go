@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Milter is a mail filter that does what a script says and writes down what it is
@@ -94,15 +95,19 @@ func (m *Milter) Addr() string {
 	return "inet:" + m.l.Addr().String()
 }
 
-// Close ends it and waits for its sessions.
+// Close ends it. Sessions have a moment to end by themselves, so that what was sent
+// to them is in the log.
 func (m *Milter) Close() error {
 	err := m.l.Close()
-	m.mu.Lock()
-	for c := range m.conns {
-		_ = c.Close()
-	}
-	m.mu.Unlock()
+	cut := time.AfterFunc(2*time.Second, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for c := range m.conns {
+			_ = c.Close()
+		}
+	})
 	m.wg.Wait()
+	cut.Stop()
 	return err
 }
 

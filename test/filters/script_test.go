@@ -63,14 +63,14 @@ var (
 	limits = regexp.MustCompile(`(packet length: )\w+ > \w+`)
 	broken = regexp.MustCompile(`(?m)^warning: milter \S+: can't read SMFIC_\w+ reply packet header: Broken pipe\n?`)
 	reader = regexp.MustCompile(`milter8_read_data: left-over`)
-	daemon = regexp.MustCompile(`(\{daemon_port\}=)\d+`)
+	dport  = regexp.MustCompile(`(\{daemon_port\}=)\d+`)
 	sizes  = regexp.MustCompile(`SIZE=\d+`)
 )
 
 // munge replaces what is different in every run.
 func munge(s string) string {
 	s = queueIDs.ReplaceAllString(s, "ID")
-	s = daemon.ReplaceAllString(limits.ReplaceAllString(s, "${1}N > N"), "${1}PORT")
+	s = dport.ReplaceAllString(limits.ReplaceAllString(s, "${1}N > N"), "${1}PORT")
 	s = reader.ReplaceAllString(broken.ReplaceAllString(s, ""), "milter inet:127.0.0.1:PORT: left-over")
 	s = strings.ReplaceAll(s, "250-CHUNKING\n250 REQUIRETLS\n", "250 CHUNKING\n") // not offered by Postroad
 	s = dates.ReplaceAllString(s, "DATE")

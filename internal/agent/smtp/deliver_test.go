@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"postroad/internal/agent"
 	"postroad/internal/dns"
 )
 
@@ -181,6 +182,7 @@ func TestFailover(t *testing.T) {
 func TestReuse(t *testing.T) {
 	t.Parallel()
 	round := steps(mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 250 ok", "> 354 go", "data", "> 250 2.0.0 ok")
+	again := steps("< RSET", round[:3], "> 250 reset", round[3:])
 	tests := []struct {
 		name    string
 		scripts [][]string
@@ -188,9 +190,9 @@ func TestReuse(t *testing.T) {
 		want    string
 		dialled int
 	}{
-		{"three messages, one connection", [][]string{steps(hello, round, round, round, "< QUIT", "end")}, []bool{true, true, false}, "0 2 3", 1},
+		{"three messages, one connection", [][]string{steps(hello, round, again, again, "< QUIT", "end")}, []bool{true, true, false}, "0 2 3", 1},
 		{"server closed meanwhile", [][]string{steps(hello, round, "drop"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
-		{"421 meanwhile", [][]string{steps(hello, round, mailLine, "> 421 idle too long", "drop"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
+		{"421 meanwhile", [][]string{steps(hello, round, "< RSET", "> 421 idle too long", "drop"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
 		{"silent meanwhile", [][]string{steps(hello, round, "stall"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
 		{"after a refusal", [][]string{steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 550 no", "> 554 no", "< RSET", round[:3], "> 250 reset", round[3:], "< QUIT", "end")}, []bool{true, false}, "0 2", 1},
 	}
@@ -203,7 +205,7 @@ func TestReuse(t *testing.T) {
 				var uses []string
 				for _, more := range tt.more {
 					d := w.delivery("example.test", "b@example.test")
-					d.MoreQueued = more
+					d.Reuse = agent.Reuse{Load: true, Store: more}
 					r := c.Deliver(t.Context(), d)
 					if len(r) != 1 {
 						t.Fatalf("%d results", len(r))
@@ -231,7 +233,7 @@ func TestIdleConnectionsExpire(t *testing.T) {
 		w := one(t, steps(hello, round, "< QUIT", "end"))
 		c := w.client(w.config())
 		d := w.delivery("example.test", "b@example.test")
-		d.MoreQueued = true
+		d.Reuse = agent.Reuse{Load: true, Store: true}
 		c.Deliver(t.Context(), d)
 		w.wg.Wait() // time passes by itself
 		if c.pool.count != 0 || len(c.pool.idle) != 0 {

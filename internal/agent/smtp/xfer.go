@@ -169,7 +169,8 @@ func (x *xfer) appendMail() {
 	s, env := x.s, x.a.d.Envelope
 	out := append(s.out, "MAIL FROM:<"...)
 	out = append(append(out, x.address(env.Sender)...), '>')
-	if s.feat&featSize != 0 { // RFC 1870 5
+	// RFC 1870 5; the size is not known when the content may have to be converted.
+	if s.feat&featSize != 0 && (s.feat&feat8Bit != 0 || x.a.c.Common.DisableMIMEConversion) {
 		out = strconv.AppendInt(append(out, " SIZE="...), x.a.d.Content.Size(), 10)
 	}
 	if s.feat&feat8Bit != 0 && env.EightBit { // RFC 6152 2

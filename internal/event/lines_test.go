@@ -93,6 +93,10 @@ func TestMetricsCount(t *testing.T) {
 	} {
 		e.Count(m)
 	}
+	if err := m.Gauge("queue_messages", "Messages by queue.", map[string]string{"queue": "active"}, func() float64 { return 1 }); err != nil {
+		t.Fatal(err)
+	}
+	// The one that comes later counts.
 	if err := m.Gauge("queue_messages", "Messages by queue.", map[string]string{"queue": "active"}, func() float64 { return 7 }); err != nil {
 		t.Fatal(err)
 	}

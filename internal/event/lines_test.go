@@ -157,3 +157,27 @@ func FuzzPrintable(f *testing.F) {
 		}
 	})
 }
+
+// TestLoginCounts: a login that works has no line and counts.
+func TestLoginCounts(t *testing.T) {
+	t.Parallel()
+	for result, e := range map[string]*Login{
+		"ok": {Mechanism: "PLAIN"}, "failed": {Mechanism: "PLAIN", Failed: true}, "error": {Mechanism: "PLAIN", Failed: true, Temporary: true},
+	} {
+		m := NewMetrics()
+		e.Count(m)
+		families, err := m.Registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range families {
+			if f.GetName() == "postroad_smtpd_logins_total" {
+				got = f.GetMetric()[0].String()
+			}
+		}
+		if !strings.Contains(got, `value:"`+result+`"`) || e.Logged() != (result != "ok") {
+			t.Errorf("%s: %s, logged %v", result, got, e.Logged())
+		}
+	}
+}

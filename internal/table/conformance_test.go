@@ -63,6 +63,8 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "randmap:{one}", Kind: table.Pattern, Any: true, Found: map[string]string{"a": "one"}},
 		{Spec: "pipemap:{texthash:" + source + ",inline:{joe=Joe}}", Found: map[string]string{"joe@example.com": "Joe"}, Missing: []string{"joe", "long"}},
 		{Spec: "unionmap:{texthash:" + source + ",inline:{long=b,joe@example.com=Joe}}", Found: map[string]string{"joe@example.com": "joe,Joe", "@example.org": fixed["@example.org"], "long": fixed["long"] + ",b"}, Missing: []string{"joe"}},
+		{Spec: "tcp:" + tcpServer(t), Kind: table.Pattern, Found: served, Missing: unserved},
+		{Spec: "socketmap:unix:" + socketmapServer(t) + ":map", Kind: table.Pattern, Found: served, Missing: unserved},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
 }

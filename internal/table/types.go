@@ -43,10 +43,10 @@ var types = []Type{
 	{Name: "pgsql"},
 	{Name: "regexp", open: openRegexp},
 	{Name: "sdbm"},
-	{Name: "socketmap", remote: true},
+	{Name: "socketmap", open: openSocketmap, remote: true},
 	{Name: "sqlite"},
 	{Name: "static", open: openStatic},
-	{Name: "tcp", remote: true},
+	{Name: "tcp", open: openTCP, remote: true},
 	{Name: "texthash", open: openTexthash},
 	{Name: "unix", open: openUnix},
 }

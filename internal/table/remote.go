@@ -1,0 +1,351 @@
+package table
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of the connections to one lookup server.
+const (
+	// maxRemote bounds the lookups that one server works on at a time; the
+	// others wait for their turn, within their time.
+	maxRemote = 32
+	// remoteIdle is how long a connection stays open without work, and
+	// remoteAge how long it is used at all, so that a server that is moved to
+	// another address is left within that time.
+	remoteIdle = 10 * time.Second
+	remoteAge  = 100 * time.Second
+	// remoteTimeout bounds one question and its answer.
+	remoteTimeout = 100 * time.Second
+	// remoteBuffer is the size of a connection's read buffer.
+	remoteBuffer = 4096
+)
+
+// Errors of the conversation with a lookup server.
+var (
+	errRemoteGarbage = errors.New("the server sent more than one reply")
+	errRemoteNUL     = errors.New("the reply contains a null byte")
+)
+
+// connectError marks a failure to connect.
+type connectError struct {
+	server string
+	cause  error
+}
+
+// Error implements error.
+func (e *connectError) Error() string {
+	return fmt.Sprintf("connect to %s: %v", e.server, Reason(e.cause))
+}
+
+// Unwrap returns the cause.
+func (e *connectError) Unwrap() error { return e.cause }
+
+// remote is a lookup server and the connections to it.
+type remote struct {
+	// network and address are as for net.Dial.
+	network, address string
+	dial             func(ctx context.Context, network, address string) (net.Conn, error)
+	timeout          time.Duration
+	// slots has one element per connection in use.
+	slots chan struct{}
+
+	mu     sync.Mutex
+	idle   []*remoteConn
+	sweep  *time.Timer
+	closed bool
+}
+
+// remoteConn is one connection.
+type remoteConn struct {
+	net.Conn
+	r *bufio.Reader
+	// buf is where a request is put together.
+	buf        []byte
+	born, used time.Time
+}
+
+// newRemote returns the server that a text like "inet:host:port" or
+// "unix:path" names.
+func newRemote(text string, timeout time.Duration, o *Options) (*remote, error) {
+	kind, where, _ := strings.Cut(text, ":")
+	s := &remote{timeout: timeout, slots: make(chan struct{}, maxRemote)}
+	s.dial = new(net.Dialer).DialContext
+	switch {
+	case kind == "" || where == "":
+		return nil, fmt.Errorf("need transport:endpoint instead of \"%s\"", text)
+	case kind == "inet":
+		s.network = "tcp"
+		address, err := hostPort(where)
+		s.address = address
+		return s, err
+	case kind == "unix" || kind == "local":
+		s.network, s.address = "unix", o.path(where)
+		return s, nil
+	}
+	return nil, fmt.Errorf("invalid transport name: %s in service: %s", kind, text)
+}
+
+// hostPort reads "host:port", "[address]:port" and "port", which is a port of
+// this machine.
+func hostPort(text string) (string, error) {
+	host, port := "localhost", text
+	if rest, bracketed := strings.CutPrefix(text, "["); bracketed {
+		inner, after, found := strings.Cut(rest, "]")
+		if !found {
+			return "", fmt.Errorf("%s: missing \"]\"", text)
+		}
+		if after != "" && after[0] != ':' {
+			return "", fmt.Errorf("%s: garbage after \"]\"", text)
+		}
+		if len(inner) > 5 && strings.EqualFold(inner[:5], "ipv6:") {
+			inner = inner[5:]
+		}
+		host, port = inner, strings.TrimPrefix(after, ":")
+	} else if i := strings.LastIndexByte(text, ':'); i >= 0 {
+		if i > 0 {
+			host = text[:i]
+		}
+		port = text[i+1:]
+	}
+	if host == "" {
+		return "", fmt.Errorf("%s: missing host information", text)
+	}
+	if port == "" {
+		return "", fmt.Errorf("%s: missing service information", text)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// do has one conversation with the server, within its time. A connection that
+// was kept from an earlier one may have been closed by the server meanwhile,
+// which says nothing about the server: then it is done again on a new one.
+func (s *remote) do(ctx context.Context, talk func(*remoteConn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("all %d connections to %s are busy: %w", maxRemote, s.address, ctx.Err())
+	}
+	if c := s.take(); c != nil {
+		err := s.talk(ctx, c, talk)
+		if err == nil || !lost(err) {
+			return err
+		}
+		s.drop()
+	}
+	conn, err := s.dial(ctx, s.network, s.address)
+	if err != nil {
+		return &connectError{s.address, err}
+	}
+	return s.talk(ctx, &remoteConn{Conn: conn, r: bufio.NewReaderSize(conn, remoteBuffer), born: time.Now()}, talk)
+}
+
+// talk has a conversation on c, and keeps or closes c after it.
+func (s *remote) talk(ctx context.Context, c *remoteConn, talk func(*remoteConn) error) error {
+	deadline, _ := ctx.Deadline()
+	err := c.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	if err == nil {
+		err = talk(c)
+	}
+	if err == nil && c.r.Buffered() > 0 {
+		err = errRemoteGarbage
+	}
+	if !stop() || err != nil {
+		c.Close()
+	} else {
+		s.keep(c)
+	}
+	if err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+		return fmt.Errorf("no reply from %s in time: %w", s.address, context.DeadlineExceeded)
+	}
+	return err
+}
+
+// lost tells whether err is that of a connection that the other side closed.
+func lost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// take returns the connection that was used last, nil when there is none that
+// is fit for use.
+func (s *remote) take() *remoteConn {
+	for {
+		s.mu.Lock()
+		n := len(s.idle)
+		if n == 0 {
+			s.mu.Unlock()
+			return nil
+		}
+		c := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.mu.Unlock()
+		if now := time.Now(); now.Sub(c.used) < remoteIdle && now.Sub(c.born) < remoteAge && quiet(c.Conn) {
+			return c
+		}
+		c.Close()
+	}
+}
+
+// quiet tells whether nothing has come in on a connection without work: no end,
+// and no reply to a question that nobody asked.
+func quiet(conn net.Conn) bool {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	clean := false
+	err = raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		clean = err == syscall.EAGAIN || err == syscall.EINTR
+		return true
+	})
+	return err == nil && clean
+}
+
+// keep puts a connection aside for the next conversation.
+func (s *remote) keep(c *remoteConn) {
+	c.used = time.Now()
+	if c.SetDeadline(time.Time{}) != nil {
+		c.Close()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return
+	}
+	s.idle = append(s.idle, c)
+	if s.sweep == nil {
+		s.sweep = time.AfterFunc(remoteIdle, s.expire)
+	}
+}
+
+// expire closes the connections that had no work for long. The oldest ones are
+// first in the list because the last one is always taken first.
+func (s *remote) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, n := time.Now(), 0
+	for n < len(s.idle) && now.Sub(s.idle[n].used) >= remoteIdle {
+		s.idle[n].Close()
+		n++
+	}
+	s.idle = append(s.idle[:0], s.idle[n:]...)
+	s.sweep = nil
+	if len(s.idle) > 0 && !s.closed {
+		s.sweep = time.AfterFunc(s.idle[0].used.Add(remoteIdle).Sub(now), s.expire)
+	}
+}
+
+// drop closes the connections without work.
+func (s *remote) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.idle {
+		c.Close()
+	}
+	s.idle = s.idle[:0]
+}
+
+// close closes what is open. A lookup that is under way ends first.
+func (s *remote) close() error {
+	s.drop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.sweep != nil {
+		s.sweep.Stop()
+	}
+	return nil
+}
+
+// readLine reads a line of at most limit bytes with its newline, and returns it
+// without.
+func (c *remoteConn) readLine(limit int) (string, error) {
+	line, err := c.r.ReadSlice('\n')
+	var long []byte
+	for err == bufio.ErrBufferFull && len(long)+len(line) < limit {
+		long = append(long, line...)
+		line, err = c.r.ReadSlice('\n')
+	}
+	if len(long)+len(line) > limit || err == bufio.ErrBufferFull {
+		return "", fmt.Errorf("text longer than %d", limit)
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return "", err
+	}
+	if long != nil {
+		line = append(long, line...)
+	}
+	return string(line[:len(line)-1]), nil
+}
+
+// pause waits between two attempts.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// unicodeOnly puts the UTF-8 rules of folding in front of a pattern table that
+// a server answers: a key that is not UTF-8 is not asked for, and a value that
+// is not UTF-8 is an error.
+type unicodeOnly struct{ Table }
+
+// Lookup implements Table.
+func (u unicodeOnly) Lookup(ctx context.Context, key string) (string, bool, error) {
+	if !utf8.ValidString(key) {
+		return "", false, nil
+	}
+	value, ok, err := u.Table.Lookup(ctx, key)
+	if ok && !utf8.ValidString(value) {
+		return "", false, errNotUTF8
+	}
+	return value, ok, err
+}
+
+// remoteTable adds what tables with a server have in common.
+func remoteTable(t Table, o *Options) Table {
+	if o.UTF8 {
+		return unicodeOnly{t}
+	}
+	return t
+}
+
+// printable makes text of a server fit for a log line.
+func printable(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, clip(s, n))
+}

@@ -1,0 +1,91 @@
+package table_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// served is what the lookup servers of TestConformance have, unserved are keys
+// that they do not have.
+var (
+	served   = map[string]string{"joe@example.com": "joe", "two words": "v  w", "ü@example.com": "Grüße, 100%", "x%y": "z"}
+	unserved = []string{"joe", "@example.com", "two", "joe@example.com "}
+)
+
+// listen serves connections until the test ends.
+func listen(t *testing.T, network, address string, serve func(*bufio.Reader, io.Writer) error) string {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	// goroutine: ends when the listener is closed.
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			// goroutine: ends when the table closes the connection.
+			go func() {
+				defer c.Close()
+				for r := bufio.NewReader(c); serve(r, c) == nil; {
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// tcpServer answers as tcp: wants it.
+func tcpServer(t *testing.T) string {
+	return listen(t, "tcp", "127.0.0.1:0", func(r *bufio.Reader, w io.Writer) error {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		key, err := url.PathUnescape(strings.TrimSuffix(strings.TrimPrefix(line, "get "), "\n"))
+		if err != nil {
+			return err
+		}
+		if value, ok := served[key]; ok {
+			_, err = fmt.Fprintf(w, "200 %s\n", strings.ReplaceAll(url.PathEscape(value), "%2C", ","))
+		} else {
+			_, err = io.WriteString(w, "500 not%20here\n")
+		}
+		return err
+	})
+}
+
+// socketmapServer answers as socketmap: wants it.
+func socketmapServer(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "map")
+	return listen(t, "unix", path, func(r *bufio.Reader, w io.Writer) error {
+		size, err := r.ReadString(':')
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(strings.TrimSuffix(size, ":"))
+		if err != nil {
+			return err
+		}
+		b := make([]byte, n+1)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return err
+		}
+		reply := "NOTFOUND "
+		if value, ok := served[strings.TrimPrefix(string(b[:n]), "map ")]; ok {
+			reply = "OK " + value
+		}
+		_, err = fmt.Fprintf(w, "%d:%s,", len(reply), reply)
+		return err
+	})
+}

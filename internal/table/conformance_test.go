@@ -65,6 +65,7 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "unionmap:{texthash:" + source + ",inline:{long=b,joe@example.com=Joe}}", Found: map[string]string{"joe@example.com": "joe,Joe", "@example.org": fixed["@example.org"], "long": fixed["long"] + ",b"}, Missing: []string{"joe"}},
 		{Spec: "tcp:" + tcpServer(t), Kind: table.Pattern, Found: served, Missing: unserved},
 		{Spec: "socketmap:unix:" + socketmapServer(t) + ":map", Kind: table.Pattern, Found: served, Missing: unserved},
+		{Spec: "memcache:" + write("memcache.cf", "line_size_limit = 200000\nmemcache = unix:"+memcacheServer(t)), Found: servedWords, Missing: unserved},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
 }

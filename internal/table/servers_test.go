@@ -12,11 +12,12 @@ import (
 	"testing"
 )
 
-// served is what the lookup servers of TestConformance have, unserved are keys
-// that they do not have.
+// served is what the lookup servers of TestConformance have, servedWords the
+// part of it whose keys are one word, and unserved are keys that they do not have.
 var (
-	served   = map[string]string{"joe@example.com": "joe", "two words": "v  w", "ü@example.com": "Grüße, 100%", "x%y": "z"}
-	unserved = []string{"joe", "@example.com", "two", "joe@example.com "}
+	served      = map[string]string{"joe@example.com": "joe", "two words": "v  w", "ü@example.com": "Grüße, 100%", "x%y": "z"}
+	servedWords = map[string]string{"joe@example.com": "joe", "ü@example.com": "Grüße, 100%", "x%y": "z"}
+	unserved    = []string{"joe", "@example.com", "two", "joe@example.com "}
 )
 
 // listen serves connections until the test ends.
@@ -86,6 +87,23 @@ func socketmapServer(t *testing.T) string {
 			reply = "OK " + value
 		}
 		_, err = fmt.Fprintf(w, "%d:%s,", len(reply), reply)
+		return err
+	})
+}
+
+// memcacheServer answers as memcache: wants it.
+func memcacheServer(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "memcached")
+	return listen(t, "unix", path, func(r *bufio.Reader, w io.Writer) error {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		key := strings.TrimSuffix(strings.TrimPrefix(line, "get "), "\r\n")
+		if value, ok := served[key]; ok {
+			fmt.Fprintf(w, "VALUE %s 0 %d\r\n%s\r\n", key, len(value), value)
+		}
+		_, err = io.WriteString(w, "END\r\n")
 		return err
 	})
 }

@@ -31,9 +31,7 @@ var types = []Type{
 	{Name: "hash", open: openHash, write: writeHash, suffix: ".db"},
 	{Name: "inline", open: openInline},
 	{Name: "internal"},
-	{Name: "ldap"},
 	{Name: "lmdb"},
-	{Name: "memcache", remote: true},
 	{Name: "mongodb"},
 	{Name: "mysql"},
 	{Name: "netinfo"},
@@ -51,11 +49,13 @@ var types = []Type{
 	{Name: "unix", open: openUnix},
 }
 
-// wrappers has the types that are made of other tables. They stand apart from
-// types because opening one opens others.
+// wrappers has the types that are made of other tables, or whose settings may
+// name other tables. They stand apart from types because opening one opens
+// others.
 func wrappers() []Type {
 	return []Type{
 		{Name: "debug", open: openDebug, wraps: true},
+		{Name: "memcache", open: openMemcache, remote: true},
 		{Name: "pipemap", open: openPipe, wraps: true},
 		{Name: "proxy", open: openProxy, wraps: true},
 		{Name: "randmap", open: openRandom, wraps: true},

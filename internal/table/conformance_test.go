@@ -66,6 +66,8 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "tcp:" + tcpServer(t), Kind: table.Pattern, Found: served, Missing: unserved},
 		{Spec: "socketmap:unix:" + socketmapServer(t) + ":map", Kind: table.Pattern, Found: served, Missing: unserved},
 		{Spec: "memcache:" + write("memcache.cf", "line_size_limit = 200000\nmemcache = unix:"+memcacheServer(t)), Found: servedWords, Missing: unserved},
+		{Spec: "ldap:" + write("ldap.cf", "search_base = dc=test\nquery_filter = (mail=%s)\nserver_host = ldap://"+ldapServer(t)),
+			Found: map[string]string{"ann@test": "ann@store", "bob@test": "bob@store,bob@other"}, Missing: []string{"ann", "@test"}},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
 }

@@ -51,12 +51,21 @@ func (e *connectError) Error() string {
 // Unwrap returns the cause.
 func (e *connectError) Unwrap() error { return e.cause }
 
+// dialer connects as net.Dialer does.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
 // remote is a lookup server and the connections to it.
 type remote struct {
 	// network and address are as for net.Dial.
 	network, address string
-	dial             func(ctx context.Context, network, address string) (net.Conn, error)
-	timeout          time.Duration
+	dial             dialer
+	// open makes a connection that is ready for questions.
+	open func(ctx context.Context) (*remoteConn, error)
+	// wait bounds the time for a free connection, timeout that and the
+	// conversation.
+	wait, timeout time.Duration
+	// maxIdle and maxAge are remoteIdle and remoteAge or what takes their place.
+	maxIdle, maxAge time.Duration
 	// slots has one element per connection in use.
 	slots chan struct{}
 
@@ -71,16 +80,26 @@ type remoteConn struct {
 	net.Conn
 	r *bufio.Reader
 	// buf is where a request is put together.
-	buf        []byte
+	buf []byte
+	// serial is the number of the last request, where the protocol has numbers.
+	serial     int
 	born, used time.Time
+}
+
+// newRemoteConn begins to use a connection.
+func newRemoteConn(conn net.Conn) *remoteConn {
+	return &remoteConn{Conn: conn, r: bufio.NewReaderSize(conn, remoteBuffer), born: time.Now()}
 }
 
 // newRemote returns the server that a text like "inet:host:port" or
 // "unix:path" names.
 func newRemote(text string, timeout time.Duration, o *Options) (*remote, error) {
 	kind, where, _ := strings.Cut(text, ":")
-	s := &remote{timeout: timeout, slots: make(chan struct{}, maxRemote)}
-	s.dial = new(net.Dialer).DialContext
+	s := &remote{
+		wait: timeout, timeout: timeout, maxIdle: remoteIdle, maxAge: remoteAge,
+		dial: new(net.Dialer).DialContext, slots: make(chan struct{}, maxRemote),
+	}
+	s.open = s.connect
 	switch {
 	case kind == "" || where == "":
 		return nil, fmt.Errorf("need transport:endpoint instead of \"%s\"", text)
@@ -127,18 +146,25 @@ func hostPort(text string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
+// connect makes a connection to the one address of the server.
+func (s *remote) connect(ctx context.Context) (*remoteConn, error) {
+	conn, err := s.dial(ctx, s.network, s.address)
+	if err != nil {
+		return nil, &connectError{s.address, err}
+	}
+	return newRemoteConn(conn), nil
+}
+
 // do has one conversation with the server, within its time. A connection that
 // was kept from an earlier one may have been closed by the server meanwhile,
 // which says nothing about the server: then it is done again on a new one.
 func (s *remote) do(ctx context.Context, talk func(*remoteConn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return fmt.Errorf("all %d connections to %s are busy: %w", maxRemote, s.address, ctx.Err())
+	if err := s.enter(ctx); err != nil {
+		return err
 	}
+	defer func() { <-s.slots }()
 	if c := s.take(); c != nil {
 		err := s.talk(ctx, c, talk)
 		if err == nil || !lost(err) {
@@ -146,31 +172,51 @@ func (s *remote) do(ctx context.Context, talk func(*remoteConn) error) error {
 		}
 		s.drop()
 	}
-	conn, err := s.dial(ctx, s.network, s.address)
+	c, err := s.open(ctx)
 	if err != nil {
-		return &connectError{s.address, err}
+		return err
 	}
-	return s.talk(ctx, &remoteConn{Conn: conn, r: bufio.NewReaderSize(conn, remoteBuffer), born: time.Now()}, talk)
+	return s.talk(ctx, c, talk)
 }
 
-// talk has a conversation on c, and keeps or closes c after it.
-func (s *remote) talk(ctx context.Context, c *remoteConn, talk func(*remoteConn) error) error {
-	deadline, _ := ctx.Deadline()
-	err := c.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-	if err == nil {
-		err = talk(c)
+// enter waits until the server has a connection to spare.
+func (s *remote) enter(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.wait)
+	defer cancel()
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("all %d connections to %s are busy: %w", cap(s.slots), s.address, ctx.Err())
+	}
+}
+
+// talk has a conversation on c, and keeps or closes c after it. When the time is
+// over, the connection is closed under the conversation.
+func (s *remote) talk(ctx context.Context, c *remoteConn, talk func(*remoteConn) error) error {
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	err := talk(c)
 	if err == nil && c.r.Buffered() > 0 {
 		err = errRemoteGarbage
 	}
-	if !stop() || err != nil {
-		c.Close()
-	} else {
+	switch {
+	case !stop():
+		err = ctx.Err()
+	case err == nil:
 		s.keep(c)
+		return nil
 	}
-	if err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
-		return fmt.Errorf("no reply from %s in time: %w", s.address, context.DeadlineExceeded)
+	c.Close()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = context.DeadlineExceeded
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no reply from %s in time: %w", s.address, err)
 	}
 	return err
 }
@@ -193,7 +239,7 @@ func (s *remote) take() *remoteConn {
 		c := s.idle[n-1]
 		s.idle = s.idle[:n-1]
 		s.mu.Unlock()
-		if now := time.Now(); now.Sub(c.used) < remoteIdle && now.Sub(c.born) < remoteAge && quiet(c.Conn) {
+		if now := time.Now(); now.Sub(c.used) < s.maxIdle && now.Sub(c.born) < s.maxAge && quiet(c.Conn) {
 			return c
 		}
 		c.Close()
@@ -201,8 +247,13 @@ func (s *remote) take() *remoteConn {
 }
 
 // quiet tells whether nothing has come in on a connection without work: no end,
-// and no reply to a question that nobody asked.
+// and no reply to a question that nobody asked. Below TLS there may be data that
+// is none of the protocol above it, like session tickets.
 func quiet(conn net.Conn) bool {
+	var encrypted bool
+	if layer, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn, encrypted = layer.NetConn(), true
+	}
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return true
@@ -214,8 +265,8 @@ func quiet(conn net.Conn) bool {
 	clean := false
 	err = raw.Read(func(fd uintptr) bool {
 		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		clean = err == syscall.EAGAIN || err == syscall.EINTR
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		clean = err == syscall.EAGAIN || err == syscall.EINTR || err == nil && n > 0 && encrypted
 		return true
 	})
 	return err == nil && clean
@@ -236,7 +287,7 @@ func (s *remote) keep(c *remoteConn) {
 	}
 	s.idle = append(s.idle, c)
 	if s.sweep == nil {
-		s.sweep = time.AfterFunc(remoteIdle, s.expire)
+		s.sweep = time.AfterFunc(s.maxIdle, s.expire)
 	}
 }
 
@@ -246,14 +297,14 @@ func (s *remote) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, n := time.Now(), 0
-	for n < len(s.idle) && now.Sub(s.idle[n].used) >= remoteIdle {
+	for n < len(s.idle) && now.Sub(s.idle[n].used) >= s.maxIdle {
 		s.idle[n].Close()
 		n++
 	}
 	s.idle = append(s.idle[:0], s.idle[n:]...)
 	s.sweep = nil
 	if len(s.idle) > 0 && !s.closed {
-		s.sweep = time.AfterFunc(s.idle[0].used.Add(remoteIdle).Sub(now), s.expire)
+		s.sweep = time.AfterFunc(s.idle[0].used.Add(s.maxIdle).Sub(now), s.expire)
 	}
 }
 

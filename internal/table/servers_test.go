@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"postroad/internal/table"
 )
 
 // served is what the lookup servers of TestConformance have, servedWords the
@@ -21,7 +23,7 @@ var (
 )
 
 // listen serves connections until the test ends.
-func listen(t *testing.T, network, address string, serve func(*bufio.Reader, io.Writer) error) string {
+func listen(t *testing.T, network, address string, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {
@@ -38,17 +40,24 @@ func listen(t *testing.T, network, address string, serve func(*bufio.Reader, io.
 			// goroutine: ends when the table closes the connection.
 			go func() {
 				defer c.Close()
-				for r := bufio.NewReader(c); serve(r, c) == nil; {
-				}
+				serve(c)
 			}()
 		}
 	}()
 	return l.Addr().String()
 }
 
+// each makes a server of a function that answers one question.
+func each(answer func(*bufio.Reader, io.Writer) error) func(net.Conn) {
+	return func(c net.Conn) {
+		for r := bufio.NewReader(c); answer(r, c) == nil; {
+		}
+	}
+}
+
 // tcpServer answers as tcp: wants it.
 func tcpServer(t *testing.T) string {
-	return listen(t, "tcp", "127.0.0.1:0", func(r *bufio.Reader, w io.Writer) error {
+	return listen(t, "tcp", "127.0.0.1:0", each(func(r *bufio.Reader, w io.Writer) error {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return err
@@ -63,13 +72,13 @@ func tcpServer(t *testing.T) string {
 			_, err = io.WriteString(w, "500 not%20here\n")
 		}
 		return err
-	})
+	}))
 }
 
 // socketmapServer answers as socketmap: wants it.
 func socketmapServer(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "map")
-	return listen(t, "unix", path, func(r *bufio.Reader, w io.Writer) error {
+	return listen(t, "unix", path, each(func(r *bufio.Reader, w io.Writer) error {
 		size, err := r.ReadString(':')
 		if err != nil {
 			return err
@@ -88,13 +97,13 @@ func socketmapServer(t *testing.T) string {
 		}
 		_, err = fmt.Fprintf(w, "%d:%s,", len(reply), reply)
 		return err
-	})
+	}))
 }
 
 // memcacheServer answers as memcache: wants it.
 func memcacheServer(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "memcached")
-	return listen(t, "unix", path, func(r *bufio.Reader, w io.Writer) error {
+	return listen(t, "unix", path, each(func(r *bufio.Reader, w io.Writer) error {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return err
@@ -105,5 +114,11 @@ func memcacheServer(t *testing.T) string {
 		}
 		_, err = io.WriteString(w, "END\r\n")
 		return err
-	})
+	}))
+}
+
+// ldapServer is a directory. Each connection has one of its own, because it
+// keeps a log.
+func ldapServer(t *testing.T) string {
+	return listen(t, "tcp", "127.0.0.1:0", func(c net.Conn) { table.Staff().Serve(0, c) })
 }

@@ -55,6 +55,7 @@ var types = []Type{
 func wrappers() []Type {
 	return []Type{
 		{Name: "debug", open: openDebug, wraps: true},
+		{Name: "ldap", open: openLDAP},
 		{Name: "memcache", open: openMemcache, remote: true},
 		{Name: "pipemap", open: openPipe, wraps: true},
 		{Name: "proxy", open: openProxy, wraps: true},

@@ -218,7 +218,7 @@ func (w *ldapWalk) entries(entries [][]ldapAttr, depth int) error {
 			case terminal && i >= t.terminal || i < special && !leaf && i < t.terminal+t.leaf:
 				// The entry has attributes that count more.
 			case i < special:
-				err = w.add(attr.values)
+				w.add(attr.values)
 			case depth >= t.recursion:
 				err = fmt.Errorf("recursion limit exceeded for special attribute %s", printable(attr.name, 100))
 			default:
@@ -268,16 +268,13 @@ func subtype(a, b string) int {
 }
 
 // add appends the values of an ordinary attribute to the answer.
-func (w *ldapWalk) add(values []string) error {
+func (w *ldapWalk) add(values []string) {
 	for _, value := range values {
-		if strings.IndexByte(value, 0) >= 0 {
-			return errRemoteNUL
-		}
+		value, _, _ = strings.Cut(value, "\x00") // where Postfix's C text ends
 		if !w.answer.add(value) {
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // references follows the values of a special attribute: DNs and LDAP URLs.

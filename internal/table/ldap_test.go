@@ -83,7 +83,7 @@ var ldapLookups = []struct{ settings, key, want string }{
 	{"", "", missing},
 	{"", "\xff", missing},
 	{"", "opt@test", "opt@store"},
-	{"", "nul@test", "!null byte"},
+	{"", "nul@test", "a"},
 	{"result_attribute = mail, maildrop", "ann@test", "ann@test,ann@store"},
 	{"result_attribute = nothing", "ann@test", missing},
 	{"result_attribute =", "ann@test", missing},

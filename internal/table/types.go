@@ -49,14 +49,11 @@ var types = []Type{
 	{Name: "unix", open: openUnix},
 }
 
-// wrappers has the types that are made of other tables, or whose settings may
-// name other tables. They stand apart from types because opening one opens
-// others.
+// wrappers has the types that are made of other tables. They stand apart from
+// types because opening one opens others.
 func wrappers() []Type {
 	return []Type{
 		{Name: "debug", open: openDebug, wraps: true},
-		{Name: "ldap", open: openLDAP},
-		{Name: "memcache", open: openMemcache, remote: true},
 		{Name: "pipemap", open: openPipe, wraps: true},
 		{Name: "proxy", open: openProxy, wraps: true},
 		{Name: "randmap", open: openRandom, wraps: true},
@@ -64,10 +61,19 @@ func wrappers() []Type {
 	}
 }
 
+// databases has the types that make a query from the key. They stand apart from
+// types because opening one opens the tables of its domain list.
+func databases() []Type {
+	return []Type{
+		{Name: "ldap", open: openLDAP},
+		{Name: "memcache", open: openMemcache, remote: true},
+	}
+}
+
 // FindType returns the row of a type; known is false for a word that neither
 // Postfix nor Postroad knows.
 func FindType(name string) (t Type, known bool) {
-	for _, list := range [][]Type{types, wrappers()} {
+	for _, list := range [][]Type{types, wrappers(), databases()} {
 		i := slices.IndexFunc(list, func(t Type) bool { return t.Name == name })
 		if i >= 0 {
 			return list[i], true
@@ -79,7 +85,7 @@ func FindType(name string) (t Type, known bool) {
 // Types returns the names of the types that can be opened, sorted (postconf -m).
 func Types() []string {
 	var names []string
-	for _, t := range slices.Concat(types, wrappers()) {
+	for _, t := range slices.Concat(types, wrappers(), databases()) {
 		if t.open != nil {
 			names = append(names, t.Name)
 		}

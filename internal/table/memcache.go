@@ -244,11 +244,12 @@ func (m *memcacheTable) readValue(c *remoteConn, wire string) (string, bool, err
 
 // memcacheSize reads "VALUE key flags size", with the key that was asked for.
 func memcacheSize(line, wire string) (size int, ok bool) {
-	words := strings.Fields(line)
-	if len(words) < 4 || words[0] != "VALUE" || words[1] != wire {
+	rest, ours := strings.CutPrefix(line, "VALUE "+wire+" ")
+	words := strings.Fields(rest)
+	if !ours || len(words) < 2 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(words[3], 10, 31)
+	n, err := strconv.ParseUint(words[1], 10, 31)
 	return int(n), err == nil
 }
 

@@ -44,6 +44,29 @@ func daemon(t *testing.T, network, address string, command ...string) *exec.Cmd 
 	return nil
 }
 
+// freeze stops a process until it gets SIGCONT, and waits until all of its
+// threads stand.
+func freeze(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", cmd.Process.Pid))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no process %d: %v", cmd.Process.Pid, err)
+		}
+		moving := false
+		for _, file := range files {
+			text, _ := os.ReadFile(file)
+			moving = moving || !strings.Contains(string(text), ") T ")
+		}
+		if !moving {
+			return
+		}
+	}
+}
+
 // freePort returns a port of the loopback interface.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -293,7 +316,7 @@ func TestOracleMemcachedAway(t *testing.T) {
 	server := start()
 	tab := openSpec(t, "memcache:"+writeFile(t, dir, "m.cf", "memcache = unix:"+socket+"\ntimeout = 1\n"))
 	want(t, "a server", outcome(tab, "key"), missing)
-	server.Process.Signal(syscall.SIGSTOP)
+	freeze(t, server)
 	want(t, "a stopped server", outcome(tab, "key"), "!in time")
 	server.Process.Signal(syscall.SIGCONT)
 	want(t, "a server that goes on", outcome(tab, "key"), missing)

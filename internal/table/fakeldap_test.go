@@ -28,7 +28,17 @@ type FakeLDAP struct {
 	searches int
 }
 
-// message makes a message of one operation.
+// berOctets makes an OCTET STRING.
+func berOctets(s string) *ber.Packet {
+	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
+}
+
+// berNumber makes an INTEGER or an ENUMERATED.
+func berNumber(tag ber.Tag, n int) *ber.Packet {
+	return ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, n, "")
+}
+
+// ldapMessage makes a message of one operation.
 func ldapMessage(id int, op *ber.Packet) []byte {
 	m := ber.NewSequence("")
 	m.AppendChild(berNumber(ber.TagInteger, id))

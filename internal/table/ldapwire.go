@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 )
 
@@ -25,11 +25,19 @@ const (
 
 // Tags of LDAP messages (RFC 4511, appendix B), as they stand in the bytes.
 const (
+	tagBoolean    = 0x01
 	tagInteger    = 0x02
 	tagOctets     = 0x04
 	tagEnumerated = 0x0a
 	tagSequence   = 0x30
 	tagSet        = 0x31
+
+	tagBind        = 0x60
+	tagSimple      = 0x80
+	tagSASL        = 0xa3
+	tagSearch      = 0x63
+	tagExtended    = 0x77
+	tagRequestName = 0x80
 
 	tagBindReply     = 0x61
 	tagSearchEntry   = 0x64
@@ -87,49 +95,61 @@ type ldapFound struct {
 	references []string
 }
 
-// berOctets makes an OCTET STRING.
-func berOctets(s string) *ber.Packet {
-	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
+// appendBER appends an element.
+func appendBER[T string | []byte](dst []byte, tag byte, body T) []byte {
+	dst = append(dst, tag)
+	switch n := len(body); {
+	case n < 0x80:
+		dst = append(dst, byte(n))
+	case n < 0x100:
+		dst = append(dst, 0x81, byte(n))
+	case n < 0x10000:
+		dst = append(dst, 0x82, byte(n>>8), byte(n))
+	default:
+		dst = append(dst, 0x84, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	return append(dst, body...)
 }
 
-// berNumber makes an INTEGER or an ENUMERATED.
-func berNumber(tag ber.Tag, n int) *ber.Packet {
-	return ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, n, "")
+// appendInt appends a number that is not negative, with this tag.
+func appendInt(dst []byte, tag byte, n int) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(n))
+	for len(b) > 1 && b[0] == 0 && b[1] < 0x80 {
+		b = b[1:]
+	}
+	return appendBER(dst, tag, b)
 }
 
 // request makes the operation of a search (RFC 4511 section 4.5.1).
-func (s *ldapSearch) request() (*ber.Packet, error) {
+func (s *ldapSearch) request() ([]byte, error) {
 	filter, err := ldap.CompileFilter(s.filter)
 	if err != nil {
 		return nil, err
 	}
-	attributes := ber.NewSequence("")
+	var attributes []byte
 	for _, name := range s.attributes {
-		attributes.AppendChild(berOctets(name))
+		attributes = appendBER(attributes, tagOctets, name)
 	}
-	op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationSearchRequest, nil, "")
-	op.AppendChild(berOctets(s.base))
-	op.AppendChild(berNumber(ber.TagEnumerated, s.scope))
-	op.AppendChild(berNumber(ber.TagEnumerated, s.derefAliases))
-	op.AppendChild(berNumber(ber.TagInteger, s.sizeLimit))
-	op.AppendChild(berNumber(ber.TagInteger, int(s.timeout/time.Second)))
-	op.AppendChild(ber.NewBoolean(ber.ClassUniversal, ber.TypePrimitive, ber.TagBoolean, false, ""))
-	op.AppendChild(filter)
-	op.AppendChild(attributes)
-	return op, nil
+	op := appendBER(nil, tagOctets, s.base)
+	op = appendInt(op, tagEnumerated, s.scope)
+	op = appendInt(op, tagEnumerated, s.derefAliases)
+	op = appendInt(op, tagInteger, s.sizeLimit)
+	op = appendInt(op, tagInteger, int(s.timeout/time.Second))
+	op = append(op, tagBoolean, 1, 0)
+	op = append(op, filter.Bytes()...)
+	return appendBER(op, tagSequence, attributes), nil
 }
 
 // ldapSend sends an operation as the next message, and sets the time that the
 // answer has.
-func (c *remoteConn) ldapSend(op *ber.Packet, timeout time.Duration) error {
+func (c *remoteConn) ldapSend(tag byte, op []byte, timeout time.Duration) error {
 	c.serial++
-	message := ber.NewSequence("")
-	message.AppendChild(berNumber(ber.TagInteger, c.serial))
-	message.AppendChild(op)
+	message := appendBER(appendInt(nil, tagInteger, c.serial), tag, op)
 	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	_, err := c.Write(message.Bytes())
+	c.buf = appendBER(c.buf[:0], tagSequence, message)
+	_, err := c.Write(c.buf)
 	return err
 }
 
@@ -138,7 +158,7 @@ func (c *remoteConn) search(s *ldapSearch) (ldapFound, error) {
 	var found ldapFound
 	op, err := s.request()
 	if err == nil {
-		err = c.ldapSend(op, s.timeout)
+		err = c.ldapSend(tagSearch, op, s.timeout)
 	}
 	for budget := maxLDAPReply; err == nil; {
 		var tag byte
@@ -156,7 +176,9 @@ func (c *remoteConn) search(s *ldapSearch) (ldapFound, error) {
 			refs, err = berStrings(body)
 			found.references = append(found.references, refs...)
 		case tagSearchDone:
-			return found, parseLDAPResult(body)
+			if err = parseLDAPResult(body); err == nil {
+				return found, nil
+			}
 		case tagIntermediate:
 		default:
 			err = errLDAPMessage
@@ -166,13 +188,13 @@ func (c *remoteConn) search(s *ldapSearch) (ldapFound, error) {
 }
 
 // call does an operation that has one reply.
-func (c *remoteConn) call(op *ber.Packet, reply byte, timeout time.Duration) error {
-	if err := c.ldapSend(op, timeout); err != nil {
+func (c *remoteConn) call(tag byte, op []byte, reply byte, timeout time.Duration) error {
+	if err := c.ldapSend(tag, op, timeout); err != nil {
 		return err
 	}
 	budget := maxLDAPReply
-	tag, body, err := c.ldapReply(&budget)
-	if err == nil && tag != reply {
+	got, body, err := c.ldapReply(&budget)
+	if err == nil && got != reply {
 		err = errLDAPMessage
 	}
 	if err != nil {
@@ -184,18 +206,13 @@ func (c *remoteConn) call(op *ber.Packet, reply byte, timeout time.Duration) err
 // bind authenticates (RFC 4511 section 4.2); mechanism is a SASL mechanism that
 // needs no secret, or empty for a simple bind.
 func (c *remoteConn) bind(dn, secret, mechanism string, timeout time.Duration) error {
-	op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationBindRequest, nil, "")
-	op.AppendChild(berNumber(ber.TagInteger, 3))
-	op.AppendChild(berOctets(dn))
+	op := appendBER(appendInt(nil, tagInteger, 3), tagOctets, dn)
 	if mechanism == "" {
-		op.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, secret, ""))
+		op = appendBER(op, tagSimple, secret)
 	} else {
-		credentials := ber.Encode(ber.ClassContext, ber.TypeConstructed, 3, nil, "")
-		credentials.AppendChild(berOctets(mechanism))
-		credentials.AppendChild(berOctets(secret))
-		op.AppendChild(credentials)
+		op = appendBER(op, tagSASL, appendBER(appendBER(nil, tagOctets, mechanism), tagOctets, secret))
 	}
-	err := c.call(op, tagBindReply, timeout)
+	err := c.call(tagBind, op, tagBindReply, timeout)
 	var result *ldapError
 	if errors.As(err, &result) {
 		// What a server says about a password may be the password.
@@ -207,9 +224,7 @@ func (c *remoteConn) bind(dn, secret, mechanism string, timeout time.Duration) e
 // startTLS begins encryption (RFC 4511 section 4.14). Nothing that came in
 // before it is read after it.
 func (c *remoteConn) startTLS(ctx context.Context, config *tls.Config, timeout time.Duration) error {
-	op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "")
-	op.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, oidStartTLS, ""))
-	if err := c.call(op, tagExtendedReply, timeout); err != nil {
+	if err := c.call(tagExtended, appendBER(nil, tagRequestName, oidStartTLS), tagExtendedReply, timeout); err != nil {
 		return err
 	}
 	if c.r.Buffered() > 0 {

@@ -48,11 +48,25 @@ func openSocketmap(name string, o *Options) (Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socketmap{name: "socketmap:" + name, prefix: name[i+1:] + " ", server: server, maxReply: o.SocketmapReply}
-	if s.maxReply <= 0 {
-		s.maxReply = socketmapReply
-	}
+	s := &socketmap{name: "socketmap:" + name, prefix: name[i+1:] + " ", server: server, maxReply: socketmapLimit(o)}
 	return remoteTable(s, o), nil
+}
+
+// socketmapLimit is socketmap_max_reply_size.
+func socketmapLimit(o *Options) int {
+	if o.Param == nil {
+		return socketmapReply
+	}
+	text, set := o.Param("socketmap_max_reply_size")
+	if !set {
+		return socketmapReply
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || n == 0 {
+		o.warnf("bad value of socketmap_max_reply_size, using %d: %s", socketmapReply, clip(text, 100))
+		return socketmapReply
+	}
+	return int(n)
 }
 
 // Lookup implements Table. A server that closes the connection is asked once

@@ -96,7 +96,8 @@ func TestSocketmapRequest(t *testing.T) {
 }
 
 func TestSocketmapLimit(t *testing.T) {
-	tab, err := Open("socketmap:unix:/no/such:m", Options{SocketmapReply: 10})
+	limit := func(name string) (string, bool) { return "10", name == "socketmap_max_reply_size" }
+	tab, err := Open("socketmap:unix:/no/such:m", Options{Param: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +112,12 @@ func TestSocketmapLimit(t *testing.T) {
 	want(t, "a reply of 10 bytes", outcome(tab, "key"), "xxxxxxx")
 	size++
 	want(t, "a reply of 11 bytes", outcome(tab, "key"), "!larger than 10")
+	for text, limit := range map[string]int{"1": 1, "0": socketmapReply, "many": socketmapReply, "-1": socketmapReply} {
+		o := Options{Param: func(string) (string, bool) { return text, true }}
+		if got := socketmapLimit(&o); got != limit {
+			t.Errorf("socketmap_max_reply_size = %s gives %d", text, got)
+		}
+	}
 }
 
 // TestSocketmapTime: a connection that is lost is tried once more, everything

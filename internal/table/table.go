@@ -64,8 +64,6 @@ type Options struct {
 	// Trusted is for tables whose answer becomes a command, a file name or a
 	// user id: NoSubstitution, and no tables that a network peer answers.
 	Trusted bool
-	// SocketmapReply is socketmap_max_reply_size; 0 means its default.
-	SocketmapReply int
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
 	// Param returns a parameter of main.cf, for tables like "mysql:name" whose

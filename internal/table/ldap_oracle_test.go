@@ -176,7 +176,7 @@ func fillDirectory() (text string, keys []string) {
 		l.entry("ou="+ou+",dc=test", "objectClass=organizationalUnit", "ou="+ou)
 	}
 	r := rand.New(rand.NewPCG(11, 12))
-	keys = oddKeys(r, 300)
+	keys = hostileKeys(r, 300)
 	for i, key := range keys {
 		if i%2 == 0 {
 			continue

@@ -197,8 +197,8 @@ func TestOracleSocketmapReplies(t *testing.T) {
 	}
 }
 
-// oddKeys returns keys as a hostile peer would make them.
-func oddKeys(r *rand.Rand, n int) []string {
+// hostileKeys returns keys as a hostile peer would make them.
+func hostileKeys(r *rand.Rand, n int) []string {
 	const special = "*()\\,+\"<>;=#%|&!~:/ '`$@@.."
 	var keys []string
 	for range n {
@@ -223,7 +223,7 @@ func oddKeys(r *rand.Rand, n int) []string {
 func TestOracleServers(t *testing.T) {
 	t.Parallel()
 	dir := oracleDir(t)
-	keys := oddKeys(rand.New(rand.NewPCG(9, 10)), 400)
+	keys := hostileKeys(rand.New(rand.NewPCG(9, 10)), 400)
 	value := func(key string) (string, bool) {
 		sum := 0
 		for i := 0; i < len(key); i++ {
@@ -266,7 +266,7 @@ func TestOracleMemcached(t *testing.T) {
 	port := freePort(t)
 	daemon(t, "tcp", "127.0.0.1:"+port, "memcached", "-l", "127.0.0.1", "-p", port, "-u", "nobody", "-U", "0")
 	r := rand.New(rand.NewPCG(7, 8))
-	keys := oddKeys(r, 400)
+	keys := hostileKeys(r, 400)
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		t.Fatal(err)

@@ -118,6 +118,8 @@ func (t *ldapTable) Lookup(ctx context.Context, key string) (string, bool, error
 	if ok, err := t.spec.asks(ctx, key); !ok || err != nil {
 		return "", false, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, ldapLookupTime)
+	defer cancel()
 	var w *ldapWalk
 	ask := func(c *remoteConn) error {
 		w = &ldapWalk{t: t, ctx: ctx, c: c, key: key, answer: t.spec.answerTo(key)}

@@ -371,3 +371,21 @@ func TestOracleLDAPAway(t *testing.T) {
 	want(t, "a new directory", outcome(tab, key), value)
 	want(t, "a new directory", outcome(tab, "nobody"), missing)
 }
+
+// TestOracleLDAPLoad: six clients ask all the time while the directory is
+// stopped, killed and started. None of them is ever told a lie.
+func TestOracleLDAPLoad(t *testing.T) {
+	t.Parallel()
+	text, _ := fillDirectory()
+	d := newDirectory(t, text)
+	tab := openSpec(t, d.spec("query_filter = (address=%s)\nresult_attribute = maildrop\ntimeout = 1\nsearch_base = ou=groups,dc=test"))
+	underLoad(t, tab, "g0@group.test", "g0@store.test", []step{
+		{"up", func() {}, true},
+		{"stopped", func() { freeze(t, d.process) }, false},
+		{"goes on", func() { d.process.Process.Signal(syscall.SIGCONT) }, true},
+		{"killed", func() { d.process.Process.Kill(); d.process.Wait() }, false},
+		{"started", d.start, true},
+		{"killed again", func() { d.process.Process.Kill(); d.process.Wait() }, false},
+		{"started again", d.start, true},
+	})
+}

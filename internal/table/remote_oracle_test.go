@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -327,4 +328,79 @@ func TestOracleMemcachedAway(t *testing.T) {
 	want(t, "no socket", outcome(tab, "key"), "!No such file")
 	start()
 	want(t, "a new server", outcome(tab, "key"), missing)
+}
+
+// step is something that happens to a server, and whether it answers after that.
+type step struct {
+	name  string
+	do    func()
+	alive bool
+}
+
+// underLoad has clients ask for a key that is there and for one that is not,
+// while the steps happen to the server, and waits after each until the clients
+// see what has happened.
+func underLoad(t *testing.T, tab Table, key, value string, steps []step) {
+	t.Helper()
+	answers, done := make(chan string), make(chan struct{})
+	var wg sync.WaitGroup
+	for n := range 6 {
+		wg.Go(func() {
+			for {
+				k, wanted := key, value
+				if n%2 == 1 {
+					k, wanted = "no-such-key", missing
+				}
+				got := outcome(tab, k)
+				if got != wanted && !strings.HasPrefix(got, failed) {
+					t.Errorf("%s gives %q, want %q", k, got, wanted)
+				}
+				select {
+				case answers <- got:
+				case <-done:
+					return
+				}
+			}
+		})
+	}
+	const enough = 30
+	for _, s := range steps {
+		s.do()
+		for right := 0; right < enough; {
+			if strings.HasPrefix(<-answers, failed) != s.alive {
+				right++
+			}
+		}
+	}
+	close(done)
+	wg.Wait()
+}
+
+// TestOracleMemcachedLoad is TestOracleLDAPLoad for memcache:.
+func TestOracleMemcachedLoad(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	port := freePort(t)
+	start := func() *exec.Cmd {
+		return daemon(t, "tcp", "127.0.0.1:"+port, "memcached", "-l", "127.0.0.1", "-p", port, "-u", "nobody", "-U", "0")
+	}
+	server := start()
+	source := writeFile(t, dir, "backup", "key value\n")
+	settings := "memcache = inet:127.0.0.1:" + port + "\ntimeout = 1\nmax_try = 1\n"
+	fill := openSpec(t, "memcache:"+writeFile(t, dir, "fill.cf", settings+"backup = texthash:"+source))
+	tab := openSpec(t, "memcache:"+writeFile(t, dir, "plain.cf", settings))
+	restart := func() { server = start(); outcome(fill, "key") }
+	outcome(fill, "key")
+	underLoad(t, tab, "key", "value", []step{
+		{"up", func() {}, true},
+		{"stopped", func() { freeze(t, server) }, false},
+		{"goes on", func() { server.Process.Signal(syscall.SIGCONT) }, true},
+	})
+	server.Process.Kill()
+	server.Wait()
+	restart()
+	underLoad(t, tab, "key", "value", []step{
+		{"up", func() {}, true},
+		{"killed", func() { server.Process.Kill(); server.Wait() }, false},
+	})
 }

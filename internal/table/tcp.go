@@ -16,6 +16,8 @@ const (
 	// that a restart of the server is not noticed.
 	tcpTries = 10
 	tcpPause = time.Second
+	// tcpTime bounds all of them.
+	tcpTime = remoteTimeout + tcpTries*tcpPause
 )
 
 // errTCPReply is the cause when a reply makes no sense.
@@ -38,6 +40,8 @@ func openTCP(name string, o *Options) (Table, error) {
 
 // Lookup implements Table.
 func (t *tcpTable) Lookup(ctx context.Context, key string) (value string, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tcpTime)
+	defer cancel()
 	for try := 1; ; try++ {
 		err = t.server.do(ctx, func(c *remoteConn) error {
 			value, ok, err = t.ask(c, key)

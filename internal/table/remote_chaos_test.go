@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -26,7 +27,7 @@ func (m *mangled) Write(b []byte) (int, error) {
 		m.Conn.Write([]byte("\x00\xff garbage\r\n"))
 		m.Conn.Close()
 	case 2:
-		return m.Conn.Write(append(b, b...))
+		return m.Conn.Write(bytes.Repeat(b, 2))
 	case 3:
 		m.Conn.Close()
 	case 4:

@@ -187,7 +187,15 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 		var drained sync.WaitGroup
 		for _, srv := range oldSessions {
 			// goroutine: one old service; bounded by ctx.
-			drained.Go(func() { _ = srv.Drain(ctx) })
+			drained.Go(func() {
+				if srv.Drain(ctx) == nil {
+					return
+				}
+				// Whoever is still here goes before the tables close.
+				end, cancel := context.WithTimeout(context.Background(), dismissGrace)
+				defer cancel()
+				_ = srv.Dismiss(end)
+			})
 		}
 		drained.Wait()
 		old.close()
@@ -197,6 +205,9 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 
 // oldSessionsGrace is how long sessions of an old generation may go on.
 const oldSessionsGrace = 10 * time.Minute
+
+// dismissGrace is how long they may take to finish a command after that.
+const dismissGrace = 10 * time.Second
 
 // Shutdown implements master.Server.
 func (s *server) Shutdown(ctx context.Context) error {

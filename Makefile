@@ -12,7 +12,7 @@ LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop
 
 # Debian packages whose programs the tests talk to.
 PEERS := postfix postfix-pcre dovecot-core swaks pflogsumm db-util openssl iproute2 \
-	util-linux e2fsprogs procps gcc libc6-dev \
+	util-linux e2fsprogs procps gcc libc6-dev slapd memcached postfix-ldap \
 	rspamd opendkim opendkim-tools opendmarc clamav-daemon clamav-milter spamassassin spamd spamass-milter
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck

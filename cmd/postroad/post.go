@@ -116,7 +116,11 @@ type report struct{ msg *cleanup.Message }
 
 // postReport begins a notification.
 func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.Message, error) {
-	msg, err := g.cleanup.Begin(ctx, cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Class: "bounce", Facts: mail.ClientFacts{UID: -1}})
+	class := "bounce"
+	if e.Notice {
+		class = "notify"
+	}
+	msg, err := g.cleanup.Begin(ctx, cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Class: class, Facts: mail.ClientFacts{UID: -1}})
 	if err != nil {
 		return nil, err
 	}

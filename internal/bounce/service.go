@@ -35,6 +35,8 @@ type Envelope struct {
 	Sender, Recipient mail.Address
 	// SMTPUTF8 and EightBit are inherited from the original.
 	SMTPUTF8, EightBit bool
+	// Notice tells that it is for the postmaster and about no message.
+	Notice bool
 }
 
 // Message is a notification on its way into the queue.

@@ -96,6 +96,7 @@ type Message struct {
 	text    scanner
 	mime    walker
 	filters filtering
+	log     lateLog
 }
 
 // Begin starts a message. The error is one of the queue.
@@ -128,6 +129,8 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		m.env.Arrived = m.head.began
 	}
 	m.setFilter(opt.Filter)
+	// The order of what checks say matters more than that of two daemons.
+	m.log.open = opt.Origin != mail.OriginSMTP || m.filtered && s.checks()
 	return m, nil
 }
 
@@ -154,9 +157,6 @@ func (m *Message) deaf() bool {
 	}
 	return faults != 0 || m.discard
 }
-
-// emit writes a log line as cleanup(8).
-func (m *Message) emit(e event.Event) { m.s.deps.Log.Emit(e) }
 
 // warnf writes a warning about this message.
 func (m *Message) warnf(format string, args ...any) {
@@ -201,7 +201,9 @@ func (m *Message) Write(p []byte) (int, error) {
 	if !m.deaf() {
 		m.text.write(p)
 	}
-	m.text.size += int64(len(p))
+	if m.text.size += int64(len(p)); m.text.size > lateBytes {
+		m.speak()
+	}
 	if limit := m.s.set.MessageSize; limit > 0 && m.text.size > limit && m.faults&faultSize == 0 {
 		m.fail(faultSize, "")
 	}
@@ -242,6 +244,7 @@ func (m *Message) Abort() {
 // Canceled is Abort with the line that Postfix logs when it had begun to write.
 func (m *Message) Canceled() {
 	m.Abort()
+	m.speak()
 	m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
 }
 
@@ -249,6 +252,7 @@ func (m *Message) Canceled() {
 func (m *Message) Finish(ctx context.Context) mail.Status {
 	m.ctx = ctx
 	defer m.endFilters()
+	m.speak()
 	if !m.deaf() {
 		m.text.finish()
 	}

@@ -162,6 +162,9 @@ func (s *session) object(r *milter.Reply) *milter.Reply {
 	default:
 		st, said = r.Status(), r.Text
 	}
+	if r != nil {
+		s.chat.refused(st)
+	}
 	e := &event.Decision{
 		ID: s.tx.id, Action: action, State: s.where, Client: s.client(), Status: st, Said: said,
 		Proto: s.peer.Proto(), Helo: s.peer.Helo, SASL: s.peer.SASL,

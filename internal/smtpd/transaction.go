@@ -41,6 +41,7 @@ func (s *session) abort() {
 func (s *session) clear() {
 	s.tx = transaction{}
 	s.abortMail()
+	s.turn()
 	s.req.QueueID, s.req.Sender, s.req.Recipient = "", "", ""
 	s.req.HasSender = false
 	s.req.RcptCount, s.req.Size, s.req.ETRNDomain = 0, 0, ""
@@ -140,6 +141,7 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 		return true
 	}
 	s.logReject(stage, v.Status)
+	s.chat.refused(v.Status)
 	s.status(v.Status)
 	s.refused = v.Status
 	if v.Action == mail.Disconnect {

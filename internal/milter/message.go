@@ -48,6 +48,9 @@ func (w *walk) message() *Reply {
 		f.state, f.standing, f.skipped = stateEnvelope, nil, 0
 		f.patience = f.svc.command
 	}
+	if cap(f.buf) > chunkSize {
+		f.buf = nil // a new body may have come in large pieces
+	}
 	if reply != nil && reply.Verdict != Quarantine {
 		return reply
 	}

@@ -104,7 +104,9 @@ func (s *server) send(t *testing.T, c *local, m *testkit.Milter) outcome {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", c.name, err, out)
 	}
-	done := func() bool { return strings.Contains(s.log(logged), "removed") || strings.Contains(s.log(logged), "milter-discard") }
+	done := func() bool {
+		return strings.Contains(s.log(logged), "removed") || strings.Contains(s.log(logged), "milter-discard")
+	}
 	if c.waits {
 		done = func() bool { return strings.Contains(s.log(logged), "milter-reject") }
 	}

@@ -99,15 +99,22 @@ func (s *server) play(t *testing.T, c *scripted, port int, a, b *testkit.Milter)
 			received.ReplaceAllString(m.Data, "Received: RECEIVED\r\n$1"))
 	}
 	return outcome{
-		filterA: munge(strings.Join(a.Log(), "\n")), filterB: munge(strings.Join(b.Log(), "\n")), replies: munge(replies),
+		filterA: munge(saw(a)), filterB: munge(saw(b)), replies: munge(replies),
 		delivered: munge(mail.String()), log: strings.TrimSpace(milterLines(s.log(logged))),
 	}
 }
 
+// saw is what a filter was told, one session after the other.
+func saw(m *testkit.Milter) string {
+	log := m.Log()
+	slices.SortStableFunc(log, func(x, y string) int { return strings.Compare(strings.Fields(x)[0], strings.Fields(y)[0]) })
+	return strings.Join(log, "\n")
+}
+
 // quiet tells whether every session of a filter has ended.
 func quiet(m *testkit.Milter) bool {
-	log := m.Log()
-	return len(log) == 0 || strings.HasSuffix(log[len(log)-1], "quit")
+	log := saw(m)
+	return log == "" || strings.HasSuffix(log, "quit")
 }
 
 // milterLines are the log lines that filters cause.

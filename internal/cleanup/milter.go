@@ -203,6 +203,9 @@ func (m *Message) object(stage string, r *milter.Reply) (refused bool) {
 	return action == "milter-reject"
 }
 
+// Objected tells that a filter has refused the message.
+func (m *Message) Objected() bool { return m.filters.refusal != nil }
+
 // refuse refuses the message with the words of a filter.
 func (m *Message) refuse(st mail.Status) {
 	m.filters.refusal = &st

@@ -115,7 +115,12 @@ func (s *session) endContent(bareLF bool) {
 			st.Text = "Ok: " + itoa64(s.tx.bytes) + " bytes queued as " + string(s.tx.id)
 		}
 	}
+	filter := s.tx.msg.Objected()
 	s.clear()
+	if filter {
+		s.filterReply(st)
+		return
+	}
 	s.status(st)
 }
 

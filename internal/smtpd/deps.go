@@ -45,6 +45,8 @@ type Message interface {
 	Write(p []byte) (int, error)
 	// Finish queues the message; the status is the reply.
 	Finish(ctx context.Context) mail.Status
+	// Objected tells that the status is the answer of a mail filter.
+	Objected() bool
 	Abort()
 }
 

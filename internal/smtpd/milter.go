@@ -163,7 +163,7 @@ func (s *session) object(r *milter.Reply) *milter.Reply {
 		st, said = r.Status(), r.Text
 	}
 	if r != nil {
-		s.chat.refused(st)
+		s.chat.seen |= classPolicy
 	}
 	e := &event.Decision{
 		ID: s.tx.id, Action: action, State: s.where, Client: s.client(), Status: st, Said: said,
@@ -212,7 +212,7 @@ func (s *session) filterHelo(name string) (refused, done bool) {
 		return false, false
 	}
 	if r.Closing() {
-		s.status(r.Status())
+		s.filterReply(r.Status())
 		return false, true
 	}
 	return r.Permanent(), false
@@ -256,8 +256,16 @@ func (s *session) refusedBy(r *milter.Reply) bool {
 	if r = s.object(r); r == nil {
 		return false
 	}
-	s.status(r.Status())
+	s.filterReply(r.Status())
 	return true
+}
+
+// filterReply gives the answer of a filter. Whatever it says, it is a matter of
+// policy and no trouble of ours.
+func (s *session) filterReply(st mail.Status) {
+	seen := s.chat.seen
+	s.status(st)
+	s.chat.seen = seen | classPolicy
 }
 
 // filterUnknown tells the filters of an unknown command; true when one of them had
@@ -270,7 +278,7 @@ func (s *session) filterUnknown(line []byte) bool {
 	if r == nil || !r.Temporary() {
 		return false
 	}
-	s.status(r.Status())
+	s.filterReply(r.Status())
 	return true
 }
 
@@ -286,9 +294,9 @@ func (s *session) filterStanding(vague bool) bool {
 	case r == nil || !r.Permanent() && !r.Temporary():
 		return false
 	case vague && r.Temporary():
-		s.reply(454, "4.3.0", "Try again later")
+		s.filterReply(mail.Status{Code: 454, Enhanced: "4.3.0", Text: "Try again later"})
 	default:
-		s.status(r.Status())
+		s.filterReply(r.Status())
 	}
 	return true
 }

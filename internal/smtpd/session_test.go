@@ -50,6 +50,8 @@ func (l *letter) Apply(access.Actions)                        {}
 func (l *letter) Write(p []byte) (int, error)                 { return l.body.Write(p) }
 func (l *letter) Abort()                                      {}
 
+func (l *letter) Objected() bool { return false }
+
 func (l *letter) Finish(context.Context) mail.Status {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()

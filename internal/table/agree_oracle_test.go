@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The tests in this file compare every lookup with the postmap(1) of an
@@ -30,6 +31,11 @@ func writeFile(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Postfix waits until a file of settings is a second old.
+	past := time.Now().Add(-10 * time.Second)
+	if err := os.Chtimes(path, past, past); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -109,7 +109,7 @@ func (c *clientConfig) text(name, def string) string {
 func (c *clientConfig) needed(name, def string) string {
 	value := c.text(name, def)
 	if value == "" {
-		c.fail("%s: bad string length 0 < 1: %s =", c.name, name)
+		c.fail("%s: bad string length 0 < 1: %s = ", c.name, name)
 	}
 	return value
 }

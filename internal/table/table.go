@@ -71,6 +71,8 @@ type Options struct {
 	Param func(name string) (value string, ok bool)
 	// depth counts tables that were opened for the list of another table.
 	depth int
+	// pools has the database connections that the tables of a Set share.
+	pools *pools
 }
 
 // ErrSyntax marks a table name that cannot be read at all, which is a mistake

@@ -1,0 +1,52 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+)
+
+// maxReceived bounds what a server may send in one lookup, so that a mad one cannot
+// fill our memory while the clock of the lookup runs.
+const maxReceived = 2 * maxAnswer
+
+// errFlood is the cause when a server sent too much.
+var errFlood = errors.New("the server sent too much")
+
+// meter is a connection with a bound on the bytes that come in.
+type meter struct {
+	net.Conn
+	left atomic.Int64
+}
+
+// Read implements net.Conn.
+func (m *meter) Read(b []byte) (int, error) {
+	left := m.left.Load()
+	if left <= 0 {
+		return 0, errFlood
+	}
+	if int64(len(b)) > left {
+		b = b[:left]
+	}
+	n, err := m.Conn.Read(b)
+	m.left.Add(-int64(n))
+	return n, err
+}
+
+// renew gives the connection the bound of one more lookup.
+func (m *meter) renew() { m.left.Store(maxReceived) }
+
+// dialMeter connects. Multipath TCP is off: it only brings trouble with sandboxes
+// and firewalls.
+func dialMeter(ctx context.Context, network, address string) (*meter, error) {
+	var d net.Dialer
+	d.SetMultipathTCP(false)
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	m := &meter{Conn: conn}
+	m.renew()
+	return m, nil
+}

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 )
@@ -37,16 +38,29 @@ func (m *meter) Read(b []byte) (int, error) {
 // renew gives the connection the bound of one more lookup.
 func (m *meter) renew() { m.left.Store(maxReceived) }
 
-// dialMeter connects. Multipath TCP is off: it only brings trouble with sandboxes
-// and firewalls.
-func dialMeter(ctx context.Context, network, address string) (*meter, error) {
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
+// dialInto returns a dial function that leaves the connection in m. Multipath TCP is
+// off: it only brings trouble with sandboxes and firewalls.
+func dialInto(m **meter) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		var d net.Dialer
+		d.SetMultipathTCP(false)
+		conn, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		*m = &meter{Conn: conn}
+		(*m).renew()
+		return *m, nil
 	}
-	m := &meter{Conn: conn}
-	m.renew()
-	return m, nil
+}
+
+// dialled is deferred by a function that connects: a panic of the driver becomes an
+// error, and after an error nothing stays open.
+func dialled(m **meter, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: %v", errNonsense, r)
+	}
+	if *err != nil && *m != nil {
+		(*m).Close()
+	}
 }

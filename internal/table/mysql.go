@@ -89,7 +89,7 @@ func readMySQLLogin(c *clientConfig) mysqlLogin {
 // mysqlServer makes the server for one item of hosts: [inet:]host[:port] or
 // unix:/path. As MySQL's own client does it takes localhost for the socket.
 func mysqlServer(host string, login mysqlLogin, secure mysqlTLS, needResult bool) (*server, error) {
-	s := &server{name: host, class: inetServer}
+	s := &server{name: "mysql server " + host, class: inetServer}
 	cfg := *login.Config
 	address, isUnix := strings.CutPrefix(host, "unix:")
 	if isUnix {
@@ -139,19 +139,13 @@ type mysqlSession struct {
 }
 
 // dialMySQL connects and logs in.
-func dialMySQL(ctx context.Context, cfg *mysql.Config, needResult bool) (session, error) {
+func dialMySQL(ctx context.Context, cfg *mysql.Config, needResult bool) (_ session, err error) {
 	s := &mysqlSession{needResult: needResult}
+	defer dialled(&s.meter, &err)
 	if cfg.Net == "unix" && cfg.Addr == "" {
 		cfg.Addr = mysqlSocket()
 	}
-	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		var err error
-		s.meter, err = dialMeter(ctx, network, address)
-		if err != nil {
-			return nil, err // not a net.Conn that holds a nil
-		}
-		return s.meter, nil
-	}
+	cfg.DialFunc = dialInto(&s.meter)
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err

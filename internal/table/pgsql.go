@@ -83,9 +83,9 @@ func safePgSQLEncoding(name string) bool {
 // pgsqlServer makes the server for one item of hosts: a connection URI, a directory
 // with a socket after an optional "unix:", or [inet:]host[:port].
 func pgsqlServer(host string, login *pgsqlLogin) (*server, error) {
-	s := &server{name: host}
+	s := &server{name: "pgsql server " + host}
 	if strings.Contains(host, "://") {
-		s.class, s.name = uriServer, nameOfURI(host)
+		s.class, s.name = uriServer, "pgsql server "+nameOfURI(host)
 		cfg, err := pgsqlConfig(host, login.encoding)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
@@ -107,6 +107,9 @@ func pgsqlServer(host string, login *pgsqlLogin) (*server, error) {
 		s.class = unixServer
 	} else if i := strings.LastIndexByte(address, ':'); i >= 0 {
 		address, port = strings.Trim(address[:i], "[]"), address[i+1:]
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return nil, fmt.Errorf("unknown service: %s/tcp", port)
+		}
 	}
 	cfg, err := pgsqlConfig(login.settings(address, port), login.encoding)
 	if err != nil {
@@ -196,18 +199,11 @@ type pgsqlSession struct {
 }
 
 // dialPgSQL connects and logs in.
-func dialPgSQL(ctx context.Context, shared *pgconn.Config) (session, error) {
+func dialPgSQL(ctx context.Context, shared *pgconn.Config) (_ session, err error) {
 	s := new(pgsqlSession)
+	defer dialled(&s.meter, &err)
 	cfg := shared.Copy()
-	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		m, err := dialMeter(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		s.meter = m
-		return m, nil
-	}
-	var err error
+	cfg.DialFunc = dialInto(&s.meter)
 	if s.conn, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
 		return nil, tamed{err}
 	}
@@ -224,10 +220,8 @@ func (s *pgsqlSession) ask(ctx context.Context, q *querySpec, key string, a *que
 	}
 	s.meter.renew()
 	results := s.conn.Exec(ctx, q.query(0, key, quote))
-	for more := true; results.NextResult(); {
-		if !more {
-			continue
-		}
+	complete := false
+	for more := true; more && results.NextResult(); {
 		a.restart()
 		rows := results.ResultReader()
 		for more && rows.NextRow() {
@@ -235,9 +229,13 @@ func (s *pgsqlSession) ask(ctx context.Context, q *querySpec, key string, a *que
 				more = more && a.add(string(value))
 			}
 		}
+		tag, _ := rows.Close()
+		complete = tag.String() != ""
 	}
 	err := results.Close()
 	switch {
+	case err == nil && !complete:
+		return errNonsense
 	case err == nil:
 		return nil
 	case errors.As(err, new(*pgconn.PgError)) && !s.conn.IsClosed():

@@ -53,7 +53,7 @@ const (
 
 // server is one database server and the connections to it.
 type server struct {
-	// name is how messages call it; it has no password.
+	// name is how messages call it, such as "mysql server HOST"; it has no password.
 	name  string
 	class serverClass
 	dial  func(ctx context.Context) (session, error)
@@ -201,12 +201,12 @@ func (s *server) ask(ctx context.Context, q *querySpec, key string) (*queryAnswe
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("server %s: %w", s.name, errBusy)
+		return nil, fmt.Errorf("%s: %w", s.name, errBusy)
 	}
 	for first := true; ; first = false {
 		use, used, err := s.session(ctx, first)
 		if err != nil {
-			err = fmt.Errorf("connect to server %s: %w", s.name, err)
+			err = fmt.Errorf("connect to %s: %w", s.name, err)
 		} else {
 			var a *queryAnswer
 			a, err = s.askSession(ctx, use, q, key)
@@ -234,13 +234,24 @@ func (s *server) ask(ctx context.Context, q *querySpec, key string) (*queryAnswe
 	}
 }
 
+// errNonsense is the cause when a driver came to grief over what the server sent.
+var errNonsense = errors.New("the server does not speak the protocol")
+
+// contain turns a panic of a driver into an error: drivers trust their server more
+// than we do.
+func contain(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: %v", errNonsense, r)
+	}
+}
+
 // askSession asks with the time of one query. The session is kept when it is in
 // order after that, and closed when not.
 func (s *server) askSession(ctx context.Context, use session, q *querySpec, key string) (*queryAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	a := q.answerTo(key)
-	err := lateError(ctx, use.ask(ctx, q, key, a))
+	err := lateError(ctx, askContained(ctx, use, q, a))
 	if err == nil {
 		s.keep(use)
 		return a, nil
@@ -250,7 +261,13 @@ func (s *server) askSession(ctx context.Context, use session, q *querySpec, key 
 	} else {
 		use.close()
 	}
-	return nil, fmt.Errorf("query failed: server %s: %w", s.name, err)
+	return nil, fmt.Errorf("query failed: %s: %w", s.name, err)
+}
+
+// askContained asks, whatever the driver does.
+func askContained(ctx context.Context, use session, q *querySpec, a *queryAnswer) (err error) {
+	defer contain(&err)
+	return use.ask(ctx, q, a.key, a)
 }
 
 // lateError adds to an error that the time was over, when it was.
@@ -382,6 +399,6 @@ func tame(err error) string {
 			return ' '
 		}
 		return r
-	}, clip(err.Error(), maxCause))
-	return strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "?")
+	}, strings.ToValidUTF8(clip(err.Error(), maxCause), "?"))
+	return strings.Join(strings.Fields(text), " ")
 }

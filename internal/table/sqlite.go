@@ -36,7 +36,7 @@ func openSQLite(name string, o *Options) (Table, error) {
 	path := o.path(s.text("dbpath", ""))
 	dial := func(context.Context) (session, error) { return openSQLiteFile(path) }
 	return s.table(o, "sqlite\x00"+path, func() *servers {
-		return newServers([]*server{{name: path, dial: dial}}, time.Minute, time.Second)
+		return newServers([]*server{{name: "database " + path, dial: dial}}, time.Minute, time.Second)
 	}), nil
 }
 
@@ -86,7 +86,7 @@ const (
 func openSQLiteFile(path string) (session, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, Reason(err))
+		return nil, Reason(err)
 	}
 	s := &sqliteSession{tls: libc.NewTLS(), path: path, info: info}
 	s.out.reserve(s.tls, outRoom)
@@ -95,7 +95,7 @@ func openSQLiteFile(path string) (session, error) {
 	rc := sqlite3.Xsqlite3_open_v2(s.tls, s.sql.address, s.out.address+outHandle, sqlite3.SQLITE_OPEN_READONLY, 0)
 	s.db = *(*uintptr)(pointer(s.out.address + outHandle))
 	if rc != sqlite3.SQLITE_OK {
-		err := fmt.Errorf("open database %s: %s", path, s.message())
+		err := errors.New(s.message())
 		s.close()
 		return nil, err
 	}

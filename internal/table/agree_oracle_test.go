@@ -494,3 +494,11 @@ func TestOracleRules(t *testing.T) {
 		}
 	}
 }
+
+// shell runs a command line that must succeed.
+func shell(t *testing.T, line string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+}

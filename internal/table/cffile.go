@@ -85,6 +85,9 @@ func parseClientFile(name, text string, o *Options) (map[string]string, error) {
 		case !found || strings.ContainsAny(setting, asciiSpace):
 			return nil, fmt.Errorf("%s, line %d: missing '=' after attribute name", name, line.number)
 		}
+		if _, again := settings[setting]; again {
+			o.warnf("%s, line %d: overriding earlier entry: %s", name, line.number, setting)
+		}
 		settings[setting] = trimSpace(value)
 	}
 	return settings, nil

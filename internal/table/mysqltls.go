@@ -21,8 +21,10 @@ type mysqlTLS struct {
 	config *tls.Config
 }
 
-// readMySQLTLS reads the tls_* settings. With any of them TLS is demanded; without
-// tls_verify_cert it protects from listeners only, as in Postfix.
+// readMySQLTLS reads the tls_* settings. With any of them TLS is demanded. As with
+// MariaDB's client library the certificate of the server must be signed by a given
+// authority; tls_verify_cert has its name checked too, and without both TLS protects
+// from listeners only.
 func readMySQLTLS(c *clientConfig, o *Options) mysqlTLS {
 	var t mysqlTLS
 	for i, name := range []string{"tls_key_file", "tls_cert_file", "tls_CAfile", "tls_CApath", "tls_ciphers"} {
@@ -49,8 +51,20 @@ func readMySQLTLS(c *clientConfig, o *Options) mysqlTLS {
 		c.fail("%s: %w", c.name, err)
 		return t
 	}
-	t.config.RootCAs = roots
+	if t.config.RootCAs = roots; roots != nil && !t.verify {
+		t.config.VerifyConnection = func(state tls.ConnectionState) error { return verifyChain(state, roots) }
+	}
 	return t
+}
+
+// verifyChain checks who signed the certificate of a server, and not its name.
+func verifyChain(state tls.ConnectionState, roots *x509.CertPool) error {
+	chain := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		chain.AddCert(cert)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: chain})
+	return err
 }
 
 // readRoots reads the certificates of a file, or else of all files of a directory;

@@ -78,3 +78,14 @@ func TestSQLGarbage(t *testing.T) {
 		}
 	}
 }
+
+// shareFile makes a second name of a file.
+func shareFile(t *testing.T, name, file string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(file, name); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -2,6 +2,7 @@ package sqlkit
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -145,10 +146,21 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	for _, pid := range s.processes() {
+	// Stopped first, so that it starts no more processes meanwhile.
+	syscall.Kill(s.cmd.Process.Pid, syscall.SIGSTOP)
+	all := s.processes()
+	for _, pid := range all {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
 	<-s.ended
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, pid := range all {
+		testkit.Poll(ctx, 10*time.Millisecond, func() bool {
+			stat, err := testkit.ReadStat(pid)
+			return err != nil || stat.State == 'Z'
+		})
+	}
 	s.log.Close()
 	s.cmd = nil
 	os.Remove(s.Socket)
@@ -210,7 +222,7 @@ func MariaDB(t testing.TB, options ...string) *Server {
 	s.setup("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	s.argv = append([]string{
 		"mariadbd", "--no-defaults", "--datadir=" + data, "--socket=" + s.Socket, "--port=" + strconv.Itoa(s.Port),
-		"--bind-address=127.0.0.1", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M",
+		"--bind-address=127.0.0.1", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=16M",
 		"--character-set-server=utf8mb4", "--pid-file=" + filepath.Join(s.Dir, "pid"),
 	}, options...)
 	s.client = []string{"mariadb", "--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4", "--socket=" + s.Socket, "--user=root"}

@@ -38,9 +38,20 @@ func (m *meter) Read(b []byte) (int, error) {
 // renew gives the connection the bound of one more lookup.
 func (m *meter) renew() { m.left.Store(maxReceived) }
 
-// dialInto returns a dial function that leaves the connection in m. Multipath TCP is
-// off: it only brings trouble with sandboxes and firewalls.
-func dialInto(m **meter) func(ctx context.Context, network, address string) (net.Conn, error) {
+// meterBox holds the connection that a driver made last. A driver may dial once more
+// behind our back, to take back a query.
+type meterBox struct{ atomic.Pointer[meter] }
+
+// renew gives the connection in the box the bound of one more lookup.
+func (b *meterBox) renew() {
+	if m := b.Load(); m != nil {
+		m.renew()
+	}
+}
+
+// dialInto returns a dial function that leaves the connection in a box. Multipath TCP
+// is off: it only brings trouble with sandboxes and firewalls.
+func dialInto(box *meterBox) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var d net.Dialer
 		d.SetMultipathTCP(false)
@@ -48,19 +59,20 @@ func dialInto(m **meter) func(ctx context.Context, network, address string) (net
 		if err != nil {
 			return nil, err
 		}
-		*m = &meter{Conn: conn}
-		(*m).renew()
-		return *m, nil
+		m := &meter{Conn: conn}
+		m.renew()
+		box.Store(m)
+		return m, nil
 	}
 }
 
 // dialled is deferred by a function that connects: a panic of the driver becomes an
 // error, and after an error nothing stays open.
-func dialled(m **meter, err *error) {
+func dialled(box *meterBox, err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("%w: %v", errNonsense, r)
 	}
-	if *err != nil && *m != nil {
-		(*m).Close()
+	if m := box.Load(); *err != nil && m != nil {
+		m.Close()
 	}
 }

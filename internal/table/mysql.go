@@ -131,7 +131,7 @@ func (s *server) mysqlAddress(cfg *mysql.Config, address string) error {
 // mysqlSession is one connection to a MySQL or MariaDB server.
 type mysqlSession struct {
 	conn  driver.Conn
-	meter *meter
+	meter meterBox
 	// plainBackslash is the server's NO_BACKSLASH_ESCAPES.
 	plainBackslash bool
 	needResult     bool

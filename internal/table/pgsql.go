@@ -195,7 +195,7 @@ func pgsqlConfig(text, encoding string) (*pgconn.Config, error) {
 // pgsqlSession is one connection to a PostgreSQL server.
 type pgsqlSession struct {
 	conn  *pgconn.PgConn
-	meter *meter
+	meter meterBox
 }
 
 // dialPgSQL connects and logs in.

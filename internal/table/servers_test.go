@@ -17,7 +17,7 @@ type fakeHost struct {
 	mu sync.Mutex
 	// dials and queries count what reached the host; open and most count its
 	// connections.
-	dials, queries, open, most, busy int
+	dials, queries, open, most int
 	// connect and query say what happens; nil lets it succeed.
 	connect func(ctx context.Context) error
 	query   func(ctx context.Context, conn int) error

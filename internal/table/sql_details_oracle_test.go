@@ -51,6 +51,7 @@ func ask(t *testing.T, spec, key string) string {
 }
 
 func TestOracleMySQLDetails(t *testing.T) {
+	t.Parallel()
 	d, s := mariaDatabase(t)
 	d.run(`CREATE TABLE types (a INT, b BIGINT UNSIGNED, c DOUBLE, d FLOAT, e DECIMAL(10,3), f DATE, g DATETIME, h BOOLEAN, i BIT(8), j YEAR, k ENUM('x','y'), l TINYINT UNSIGNED, m TEXT CHARACTER SET latin1);
 INSERT INTO types VALUES (-7, 18446744073709551615, 0.1, 0.25, 12.5, '2024-02-29', '2024-02-29 01:02:03', TRUE, b'1000001', 2024, 'y', 255, 'é');
@@ -110,6 +111,7 @@ DELIMITER ;`)
 }
 
 func TestOracleMySQLTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	shell(t, "chmod 755 "+dir+" "+dir+"/..")
 	cert, key, err := testkit.SelfSignedPEM("db.example", "localhost")
@@ -153,6 +155,7 @@ func TestOracleMySQLTLS(t *testing.T) {
 }
 
 func TestOraclePgSQLTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	shell(t, "chmod 755 "+dir+" "+dir+"/..")
 	cert, key, err := testkit.SelfSignedPEM("localhost")
@@ -180,6 +183,7 @@ func TestOraclePgSQLTLS(t *testing.T) {
 }
 
 func TestOraclePgSQLDetails(t *testing.T) {
+	t.Parallel()
 	d, s := postgresDatabase(t)
 	d.run(`CREATE TABLE types (a INT, b NUMERIC, c FLOAT8, d BOOLEAN, e DATE, f TIMESTAMP, g TEXT[], h JSONB, i BYTEA, j CHAR(4));
 INSERT INTO types VALUES (-7, 12.50, 0.1, true, '2024-02-29', '2024-02-29 01:02:03', '{a,"b c"}', '{"x": 1}', '\x41ff', 'ab');

@@ -132,11 +132,13 @@ func survive(t *testing.T, d *database, s *sqlkit.Server) {
 }
 
 func TestOracleMySQLFailures(t *testing.T) {
+	t.Parallel()
 	d, s := mariaDatabase(t)
 	survive(t, d, s)
 }
 
 func TestOraclePgSQLFailures(t *testing.T) {
+	t.Parallel()
 	d, s := postgresDatabase(t)
 	survive(t, d, s)
 }
@@ -144,6 +146,7 @@ func TestOraclePgSQLFailures(t *testing.T) {
 // TestOracleSQLMute asks a server that accepts connections and says nothing, beside one
 // that is well.
 func TestOracleSQLMute(t *testing.T) {
+	t.Parallel()
 	for _, typ := range []string{"mysql", "pgsql"} {
 		path := writeFile(t, t.TempDir(), "x.cf", "hosts = "+sqlkit.Mute(t)+"\nuser = mail\npassword = secret\ndbname = mail\nquery = SELECT '%s'\n")
 		w := watch(t, typ+":"+path)
@@ -170,6 +173,7 @@ func TestOracleSQLMute(t *testing.T) {
 
 // TestOracleSQLiteChanges changes, replaces, breaks and removes the file.
 func TestOracleSQLiteChanges(t *testing.T) {
+	t.Parallel()
 	d := sqliteDatabase(t)
 	d.run(oneRow)
 	path := writeFile(t, t.TempDir(), "x.cf", d.login+"query = SELECT v FROM maps WHERE k = '%s'\n")

@@ -166,14 +166,19 @@ func (d *database) compare(t *testing.T) {
 	}
 }
 
-func TestOracleSQLite(t *testing.T) { sqliteDatabase(t).compare(t) }
+func TestOracleSQLite(t *testing.T) {
+	t.Parallel()
+	sqliteDatabase(t).compare(t)
+}
 
 func TestOracleMySQL(t *testing.T) {
+	t.Parallel()
 	d, _ := mariaDatabase(t)
 	d.compare(t)
 }
 
 func TestOraclePgSQL(t *testing.T) {
+	t.Parallel()
 	d, _ := postgresDatabase(t)
 	d.compare(t)
 }

@@ -115,6 +115,7 @@ INSERT INTO admin_mailbox (address, domain_id, user_id) VALUES ('joe',1,1),('off
 
 // TestOracleSites asks the tables of each site what a mail server would.
 func TestOracleSites(t *testing.T) {
+	t.Parallel()
 	maria, _ := mariaDatabase(t)
 	postgres, _ := postgresDatabase(t)
 	for _, s := range sites {

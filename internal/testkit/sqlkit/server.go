@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -59,15 +60,19 @@ func newServer(t testing.TB, account string) *Server {
 	return s
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port that is free, and that the system does not give to others
+// while the server is down.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // identity is the account's user and group.
@@ -176,7 +181,29 @@ func (s *Server) processes() []int {
 }
 
 // Pause stops the server as it is: it answers nothing and keeps its connections.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() {
+	s.signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, pid := range s.processes() {
+		testkit.Poll(ctx, time.Millisecond, func() bool { return allStopped(pid) })
+	}
+}
+
+// allStopped tells whether all threads of a process have stopped.
+func allStopped(pid int) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return true
+	}
+	for _, thread := range threads {
+		id, _ := strconv.Atoi(thread.Name())
+		if stat, err := testkit.ReadStat(id); err == nil && stat.State != 'T' && stat.State != 'Z' {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume ends Pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }

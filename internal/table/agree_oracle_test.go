@@ -196,6 +196,27 @@ func verifyDB(t *testing.T, path string) {
 	}
 }
 
+// TestOracleSmall reads files in which most buckets are empty.
+func TestOracleSmall(t *testing.T) {
+	dir := oracleDir(t)
+	for n := 1; n <= 40; n++ {
+		text, keys := "", []string{"none"}
+		for i := range n {
+			text += fmt.Sprintf("k%d.example  v%d\n", i*i, i)
+			keys = append(keys, fmt.Sprintf("k%d.example", i*i))
+		}
+		path := writeFile(t, dir, fmt.Sprintf("small%d", n), text)
+		for _, typ := range []string{"hash", "btree"} {
+			postfix(t, dir, "", "postmap", typ+":"+path)
+			agree(t, dir, typ+":"+path, keys)
+			list, _ := postfix(t, dir, "", "postmap", "-s", typ+":"+path)
+			if ours := listing(t, typ+":"+path); ours != list {
+				t.Errorf("%s with %d entries: our listing differs from postmap -s", typ, n)
+			}
+		}
+	}
+}
+
 func TestOracleInline(t *testing.T) {
 	dir := oracleDir(t)
 	keys := []string{"a", "A", "c", "g", "H", "i", "f", "a b"}

@@ -48,6 +48,7 @@ func cases(t *testing.T) []tabletest.Case {
 	other := []string{"qy", "y", "@joe"}
 	return []tabletest.Case{
 		{Spec: "hash:testdata/hash", Found: fixed, Missing: missing},
+		{Spec: "hash:testdata/hash-one", Found: map[string]string{"b.c": "x"}, Missing: missing},
 		{Spec: "btree:testdata/btree", Found: fixed, Missing: missing},
 		{Spec: "hash:" + source, Found: fixed, Missing: missing},
 		{Spec: "btree:" + source, Found: fixed, Missing: missing},

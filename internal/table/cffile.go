@@ -41,7 +41,7 @@ func openClientConfig(name string, o *Options) (*clientConfig, error) {
 		get := func(setting string) (string, bool) { return o.Param(name + "_" + setting) }
 		return &clientConfig{name: name, get: get}, nil
 	}
-	text, err := readClientFile(o.path(name))
+	text, err := readClientFile(o.path(name), o.open)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, Reason(err))
 	}
@@ -54,8 +54,8 @@ func openClientConfig(name string, o *Options) (*clientConfig, error) {
 }
 
 // readClientFile reads the whole file, bounded.
-func readClientFile(path string) (string, error) {
-	f, err := os.Open(path)
+func readClientFile(path string, open func(path string) (*os.File, error)) (string, error) {
+	f, err := open(path)
 	if err != nil {
 		return "", err
 	}

@@ -89,7 +89,7 @@ func readRoots(file, dir string) (*x509.CertPool, error) {
 	}
 	roots, found := x509.NewCertPool(), false
 	for _, name := range files {
-		text, err := readClientFile(name)
+		text, err := readClientFile(name, os.Open)
 		if err != nil {
 			return nil, fmt.Errorf("certificates %s: %w", name, Reason(err))
 		}

@@ -202,13 +202,12 @@ func TestOracleSQLiteChanges(t *testing.T) {
 	expect("")
 	shell(t, "mv "+file+" "+file+".old")
 	expect("error")
-	time.Sleep(time.Second)
 	d.run(oneRow)
-	time.Sleep(time.Second)
 	expect("joe")
 	// A writer that holds the file makes the lookup wait, not fail.
 	done := make(chan struct{})
-	go func() { // goroutine: ends with the shell's second.
+	// goroutine: ends with the shell's second.
+	go func() {
 		defer close(done)
 		d.run("BEGIN EXCLUSIVE; UPDATE maps SET v = 'late';\n.shell sleep 1\nCOMMIT;")
 	}()

@@ -36,7 +36,8 @@ func openSQLite(name string, o *Options) (Table, error) {
 	path := o.path(s.text("dbpath", ""))
 	dial := func(context.Context) (session, error) { return openSQLiteFile(path) }
 	return s.table(o, "sqlite\x00"+path, func() *servers {
-		return newServers([]*server{{name: "database " + path, dial: dial}}, time.Minute, time.Second)
+		// To try a file again costs nothing, so there is no wait before.
+		return newServers([]*server{{name: "database " + path, dial: dial}}, time.Minute, 0)
 	}), nil
 }
 

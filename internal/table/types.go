@@ -31,9 +31,7 @@ var types = []Type{
 	{Name: "hash", open: openHash, write: writeHash, suffix: ".db"},
 	{Name: "inline", open: openInline},
 	{Name: "internal"},
-	{Name: "ldap"},
 	{Name: "lmdb"},
-	{Name: "memcache", remote: true},
 	{Name: "mongodb"},
 	{Name: "netinfo"},
 	{Name: "nis"},
@@ -41,9 +39,9 @@ var types = []Type{
 	{Name: "pcre", open: openPCRE},
 	{Name: "regexp", open: openRegexp},
 	{Name: "sdbm"},
-	{Name: "socketmap", remote: true},
+	{Name: "socketmap", open: openSocketmap, remote: true},
 	{Name: "static", open: openStatic},
-	{Name: "tcp", remote: true},
+	{Name: "tcp", open: openTCP, remote: true},
 	{Name: "texthash", open: openTexthash},
 	{Name: "unix", open: openUnix},
 }
@@ -64,6 +62,8 @@ func wrappers() []Type {
 // types because opening one opens the tables of its domain list.
 func databases() []Type {
 	return []Type{
+		{Name: "ldap", open: openLDAP},
+		{Name: "memcache", open: openMemcache, remote: true},
 		{Name: "mysql", open: openMySQL},
 		{Name: "pgsql", open: openPgSQL},
 		{Name: "sqlite", open: openSQLite},

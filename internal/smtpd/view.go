@@ -174,6 +174,15 @@ func (b *viewBuilder) tls() {
 	var set tlsmgr.Settings
 	b.problems = append(b.problems, b.v.Decode(&set)...)
 	set.Read = b.read
+	set.Warn = b.srv.logger(0).Warnf
+	if names, err := b.tables.Maps("tls_server_sni_maps", set.SNIMaps); err != nil {
+		b.note(true, err)
+	} else if !names.Empty() {
+		set.Names = func(ctx context.Context, name string) (string, bool, error) {
+			hit, err := names.Lookup(ctx, name)
+			return hit.Value, hit.Found, err
+		}
+	}
 	srv, err := tlsmgr.NewServer(&set)
 	if err == nil {
 		b.srv.TLS = srv

@@ -254,19 +254,5 @@ type Pipelining struct {
 func (e *Pipelining) AppendText(dst []byte) []byte {
 	dst = append(append(dst, "improper command pipelining after "...), e.After...)
 	dst = append(AppendPrintable(append(dst, " from "...), e.Client), ": "...)
-	for i := 0; i < len(e.Text); i++ {
-		switch c := e.Text[i]; {
-		case c == '\r':
-			dst = append(dst, `\r`...)
-		case c == '\n':
-			dst = append(dst, `\n`...)
-		case c == '\\':
-			dst = append(dst, `\\`...)
-		case c < ' ' || c >= 0x7f:
-			dst = append(dst, '\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return dst
+	return AppendEscaped(dst, e.Text)
 }

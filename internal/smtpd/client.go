@@ -77,14 +77,15 @@ func (s *session) freshRequest() access.Request {
 
 // open begins the session; false ends it.
 func (s *session) open() bool {
-	if over, why := s.overConnections(); over {
-		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
-		return s.finish()
-	}
 	if s.set.TLSWrapper && !s.wrap() {
 		return s.finish()
 	}
-	if s.outOfTurn("CONNECT") {
+	// Postscreen has looked at the client's manners.
+	if !s.flags.handed && s.outOfTurn("CONNECT") {
+		return s.finish()
+	}
+	if over, why := s.overConnections(); over {
+		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
 		return s.finish()
 	}
 	s.greet()

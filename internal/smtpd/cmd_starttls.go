@@ -1,8 +1,10 @@
 package smtpd
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -57,7 +59,11 @@ func (s *session) handshake() bool {
 		s.reason = "lost connection"
 		return false
 	}
-	conn, desc, err := s.srv.TLS.Handshake(s.ctx, s.raw)
+	var under net.Conn = s.raw
+	if s.r.Buffered() > 0 { // what came behind the header of a proxy
+		under = &ahead{s.raw, bytes.Clone(s.r.Peek())}
+	}
+	conn, desc, err := s.srv.TLS.Handshake(s.ctx, under)
 	switch {
 	case errors.Is(err, tlsmgr.ErrClientCert):
 		s.conn, s.peer.TLS = conn, desc

@@ -193,7 +193,10 @@ func (s *Server) settings() *Settings {
 }
 
 // ServeConn serves one connection and closes it.
-func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) { s.serveConn(ctx, conn, nil) }
+
+// serveConn serves a connection, from postscreen when h is not nil.
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, h *Handover) {
 	pid := 0
 	if s.PIDs != nil {
 		pid = s.PIDs.Next()
@@ -212,7 +215,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		}
 		s.mu.Unlock()
 	}()
-	ses.run(ctx)
+	ses.run(ctx, h)
 }
 
 func (s *Server) logger(pid int) *event.Logger {

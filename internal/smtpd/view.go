@@ -38,6 +38,9 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 	if b.srv.MaxSessions < 0 {
 		b.srv.MaxSessions = set.DefaultLimit
 	}
+	if p := set.UpstreamProxy; p != "" && p != haproxy {
+		b.problems = append(b.problems, postconf.Problem{Fatal: true, Text: "unsupported smtpd_upstream_proxy_protocol value: " + p})
+	}
 	b.lists()
 	b.filters()
 	b.tls()

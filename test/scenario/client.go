@@ -25,7 +25,7 @@ func (p *stage) open(ctx context.Context, rest string) error {
 	if len(words) == 0 {
 		return fmt.Errorf("want a name")
 	}
-	name, from, to, wrapped := words[0], stranger, "192.0.2.1:25", false
+	name, from, to, wrapped, quiet := words[0], stranger, "192.0.2.1:25", false, false
 	for i := 1; i < len(words); i++ {
 		switch {
 		case words[i] == "from" && i+1 < len(words):
@@ -36,6 +36,8 @@ func (p *stage) open(ctx context.Context, rest string) error {
 			to = words[i]
 		case words[i] == "tls":
 			wrapped = true
+		case words[i] == "quiet":
+			quiet = true
 		default:
 			return fmt.Errorf("unknown word %q", words[i])
 		}
@@ -47,6 +49,9 @@ func (p *stage) open(ctx context.Context, rest string) error {
 	c := testkit.NewPlayer(conn, stepTimeout)
 	p.clients[name] = c
 	p.say("%s connects from %s to %s", name, from, to)
+	if quiet {
+		return nil
+	}
 	if wrapped {
 		if err := p.handshake(name, c); err != nil {
 			return err
@@ -122,6 +127,8 @@ func (p *stage) control(ctx context.Context, name, verb string) error {
 		if err := p.read(ctx, name, c); err != nil {
 			return err
 		}
+		return p.handshake(name, c)
+	case "handshake":
 		return p.handshake(name, c)
 	case "eof":
 		for {

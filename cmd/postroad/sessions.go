@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -56,6 +57,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
 	srv.Flush = flusher{s}
+	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
 	if set.PeernameLookup {
 		srv.Names = names{s.resolver}

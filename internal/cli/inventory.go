@@ -34,7 +34,7 @@ var elsewhere = []string{
 	"compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
 	"mynetworks_style", "myorigin", "postroad_metrics_listen", "smtpd_restriction_classes",
 	// smtpd has words of its own for these, see its filter.go.
-	"smtpd_milters", "milter_default_action", "smtpd_proxy_filter",
+	"smtpd_milters", "milter_default_action",
 }
 
 // Unserved reports every parameter that is set, in main.cf or in master.cf, and

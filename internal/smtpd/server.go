@@ -45,6 +45,9 @@ type Server struct {
 	// Flush serves ETRN; nil refuses it.
 	Flush Flusher
 	Lists Lists
+	// Scratch is where large messages wait for a filter; empty is the system's
+	// directory for temporary files.
+	Scratch string
 
 	Log  event.Sink
 	PIDs *event.PIDs
@@ -52,18 +55,22 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	listener net.Listener
-	closing  atomic.Bool
-	drained  atomic.Bool
+	flow
+	lacks lacks
+	proxy *proxyFilter
+	pool  wire.Pool
+	slots chan struct{}
+	done  chan struct{}
+	// draining is closed when drained is set.
+	draining chan struct{}
+}
+
+// flow is what a server is doing.
+type flow struct {
+	closing, drained, stressed atomic.Bool
 	// serving is how many calls of Serve are under way, accepted how many
 	// connections that it accepted are open.
 	serving, accepted atomic.Int32
-	lacks             lacks
-	stressed          atomic.Bool
-	pool              wire.Pool
-	slots             chan struct{}
-	done              chan struct{}
-	// draining is closed when drained is set.
-	draining chan struct{}
 }
 
 // Lists are the client lists of the settings; a nil one matches nobody.

@@ -38,7 +38,8 @@ type session struct {
 	where, reason string
 	counts        counts
 	errors, junk  int
-	// code is the reply to the current command.
+	// line is the current command when a filter may want it, code the reply to it.
+	line  string
 	code  int
 	mask  ehloMask
 	flags sessionFlags

@@ -41,6 +41,9 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 	if p := set.UpstreamProxy; p != "" && p != haproxy {
 		b.problems = append(b.problems, postconf.Problem{Fatal: true, Text: "unsupported smtpd_upstream_proxy_protocol value: " + p})
 	}
+	var err error
+	b.srv.proxy, err = parseProxyFilter(set)
+	b.note(true, err)
 	b.lists()
 	b.filters()
 	b.tls()

@@ -55,6 +55,7 @@ type builder struct {
 	rt       *master.Runtime
 	resolver *dns.Resolver
 	users    *privdeliver.Users
+	syncs    *agent.Syncs
 	spool    cleanup.Spool
 	problems []postconf.Problem
 }
@@ -126,7 +127,7 @@ func (b *builder) service(g *master.Generation, name string) *postconf.View {
 // transports builds the delivery agents of master.cf.
 func (b *builder) transports(gen *generation) {
 	deps := &agent.Deps{
-		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Resolve: gen.rewrite.Resolve,
+		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Syncs: b.syncs, Resolve: gen.rewrite.Resolve,
 		Rewrite: func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
 		Submit:  gen.forward,
 		Log:     event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),

@@ -58,6 +58,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv.PIDs = &s.pids
 	srv.Flush = flusher{s}
 	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
+	srv.Notices = notices{s, set.ErrorRecipient}
 	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
 	if set.PeernameLookup {
 		srv.Names = names{s.resolver}
@@ -85,6 +86,18 @@ type sessionSettings struct {
 	Override       []string `postconf:"receive_override_options"`
 	MessageLimit   int64    `postconf:"message_size_limit"`
 	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
+	ErrorRecipient string   `postconf:"error_notice_recipient"`
+}
+
+// notices posts the transcripts of one SMTP service.
+type notices struct {
+	server    *server
+	recipient string
+}
+
+// Notice implements smtpd.Notices.
+func (n notices) Notice(ctx context.Context, subject, text string) error {
+	return n.server.gen.Load().bounce.Notice(ctx, n.recipient, subject, text)
 }
 
 // receiver is cleanup as one SMTP service sees it: always that of the generation

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"postroad/internal/agent"
 	"postroad/internal/cleanup"
 	"postroad/internal/control"
 	"postroad/internal/dns"
@@ -36,6 +37,7 @@ type server struct {
 	door     storeDoor
 	resolver *dns.Resolver
 	users    privdeliver.Users
+	syncs    *agent.Syncs
 	rates    *smtpd.Rates
 	gen      atomic.Pointer[generation]
 	manager  atomic.Pointer[qmgr.Manager]
@@ -56,7 +58,7 @@ type server struct {
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates()}
+	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	var err error
@@ -88,7 +90,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 
 // build builds a generation.
 func (s *server) build(g *master.Generation) (*generation, error) {
-	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, spool: spool{&s.door}}
+	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, syncs: s.syncs, spool: spool{&s.door}}
 	return b.build(g)
 }
 

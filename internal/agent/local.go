@@ -349,7 +349,7 @@ func (t *task) file(ctx context.Context, box *mailbox, addr mail.Address, named 
 		delivered = t.r.Address.Fold()
 	}
 	box.headers = prefix(t.sender, t.r.Original, delivered)
-	res := t.a.common.write(ctx, t.a.deps.Users, t.d, &mail.Recipient{Address: addr, Original: t.r.Original}, box)
+	res := t.a.common.write(ctx, t.a.deps, t.d, &mail.Recipient{Address: addr, Original: t.r.Original}, box)
 	if named && res.Outcome == mail.Sent && !box.isMaildir() {
 		res.Text = "delivered to file: " + box.path
 	}

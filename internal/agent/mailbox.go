@@ -76,7 +76,7 @@ func hash(s string) uint32 {
 }
 
 // write delivers one copy.
-func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d *Delivery, r *mail.Recipient, b *mailbox) mail.Result {
+func (s *MailboxSettings) write(ctx context.Context, deps *Deps, d *Delivery, r *mail.Recipient, b *mailbox) mail.Result {
 	req := &privdeliver.Request{
 		Kind: privdeliver.Mbox, Path: b.path, Prefix: []byte(b.headers), Size: d.Content.Size(), Limit: b.limit,
 		Locks: b.locks, Attempts: s.LockAttempts, Delay: s.LockDelay, Stale: s.StaleLock,
@@ -89,6 +89,7 @@ func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d
 		req.Name = fileName(d.Envelope, r, s.Myhostname)
 		req.Again = d.Again || d.Attempt > 1
 	}
+	users := deps.Users
 	if !users.Can(b.uid) {
 		return mail.Result{Enhanced: "4.3.5", Text: fmt.Sprintf("cannot deliver to %s %s: %v", what, b.path, privdeliver.ErrRights)}
 	}
@@ -98,21 +99,22 @@ func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d
 	}
 	out := mailboxResult(res, what, b.path)
 	if res.Unsynced {
-		out.Sync = s.syncer(users, b, req)
+		out.Sync = syncer(deps, b, req, res.Device)
 	}
 	return out
 }
 
 // syncer makes a Maildir file durable later, together with others.
-func (s *MailboxSettings) syncer(users *privdeliver.Users, b *mailbox, req *privdeliver.Request) func() error {
-	sync := &privdeliver.Request{Kind: privdeliver.Sync, Path: req.Path, Name: req.Name}
-	return func() error {
-		res, err := users.Do(context.Background(), b.uid, b.gid, sync, nil)
+func syncer(deps *Deps, b *mailbox, req *privdeliver.Request, device uint64) func() error {
+	alone := func() error {
+		r := &privdeliver.Request{Kind: privdeliver.Sync, Path: req.Path, Name: req.Name}
+		res, err := deps.Users.Do(context.Background(), b.uid, b.gid, r, nil)
 		if err == nil && res.Class != privdeliver.OK {
 			err = errors.New(res.Text)
 		}
 		return err
 	}
+	return func() error { return deps.Syncs.Sync(device, req.Path, alone) }
 }
 
 func mailboxResult(res privdeliver.Result, what, path string) mail.Result {

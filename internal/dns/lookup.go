@@ -89,7 +89,7 @@ func (r *Resolver) Addrs(ctx context.Context, host string, family Family) ([]net
 		return v4, info4, nil
 	case h.err == nil:
 		return h.addrs, h.info, nil
-	case IsTemporary(err4):
+	case IsTemporary(err4) && !IsTemporary(h.err):
 		return nil, info4, err4
 	}
 	// Both failed; the log names the family asked last, as it always has.

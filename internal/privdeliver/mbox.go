@@ -61,7 +61,7 @@ func writeMbox(f *os.File, r *Request, content io.Reader) error {
 	if _, err := io.WriteString(f, head); err != nil {
 		return err
 	}
-	if err := copyText(f, content, true); err != nil {
+	if err := copyText(f, content, r.Size, true); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(f, "\n"); err != nil {

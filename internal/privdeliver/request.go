@@ -65,6 +65,8 @@ type Result struct {
 	// Unsynced tells that a Maildir file needs a Sync before the message may be
 	// forgotten.
 	Unsynced bool
+	// Device is the file system of an unsynced file.
+	Device uint64
 }
 
 // Class sorts results.

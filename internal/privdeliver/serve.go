@@ -45,16 +45,22 @@ func Serve(conn net.Conn) error {
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReaderSize(conn, bufferSize)
 	var mu sync.Mutex
+	var buf []byte // of the last answer, under mu
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	reply := func(id uint64, r Result) {
 		mu.Lock()
 		defer mu.Unlock()
-		_ = writeFrame(conn, answer{ID: id, Result: r})
+		out, err := appendAnswer(buf[:0], &answer{ID: id, Result: r})
+		if err != nil {
+			out, _ = appendAnswer(buf[:0], &answer{ID: id, Result: Result{Class: Temporary, Text: err.Error()}})
+		}
+		buf = out
+		_, _ = conn.Write(out) // a worker that is gone asks nothing more
 	}
 	for {
-		var q question
-		if err := readFrame(in, &q); err != nil {
+		q, err := readQuestion(in)
+		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

@@ -28,22 +28,7 @@ type Server struct {
 	// MaxSessions is the process limit of the service; 0 means none.
 	MaxSessions int
 
-	Access  Access
-	Cleanup Cleanup
-	// SASL and TLS are nil when not configured.
-	SASL sasl.Server
-	TLS  *tlsmgr.Server
-	// Names finds client names; nil stands for smtpd_peername_lookup = no.
-	Names Resolver
-	// Rates counts per client over all services; nil counts nothing.
-	Rates *Rates
-	// Space tells whether the queue has room for a message; nil is yes.
-	Space func() error
-	// Senseless tells whether an address cannot be resolved because of its form,
-	// as in user@@local.domain; nil is never.
-	Senseless func(ctx context.Context, addr mail.Address) bool
-	// Flush serves ETRN; nil refuses it.
-	Flush Flusher
+	Rooms
 	Lists Lists
 	// Scratch is where large messages wait for a filter; empty is the system's
 	// directory for temporary files.
@@ -71,6 +56,28 @@ type flow struct {
 	// serving is how many calls of Serve are under way, accepted how many
 	// connections that it accepted are open.
 	serving, accepted atomic.Int32
+}
+
+// Rooms are the parts of the mail system that sessions ask.
+type Rooms struct {
+	Access  Access
+	Cleanup Cleanup
+	// SASL and TLS are nil when not configured.
+	SASL sasl.Server
+	TLS  *tlsmgr.Server
+	// Names finds client names; nil stands for smtpd_peername_lookup = no.
+	Names Resolver
+	// Rates counts per client over all services; nil counts nothing.
+	Rates *Rates
+	// Space tells whether the queue has room for a message; nil is yes.
+	Space func() error
+	// Senseless tells whether an address cannot be resolved because of its form,
+	// as in user@@local.domain; nil is never.
+	Senseless func(ctx context.Context, addr mail.Address) bool
+	// Notices takes transcripts for the postmaster; nil has none.
+	Notices Notices
+	// Flush serves ETRN; nil refuses it.
+	Flush Flusher
 }
 
 // Lists are the client lists of the settings; a nil one matches nobody.

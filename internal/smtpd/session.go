@@ -51,6 +51,7 @@ type session struct {
 
 	// deadline is the end of the current request under smtpd_per_request_deadline.
 	deadline time.Time
+	chat     chat
 	// waiting is set while the session waits for a command.
 	waiting atomic.Bool
 }
@@ -81,6 +82,7 @@ func newSession(srv *Server, conn net.Conn, log *event.Logger) *session {
 	s.r = wire.NewReader(conn, &srv.pool)
 	s.r.BeforeRead(s.beforeRead)
 	s.w = wire.NewWriter(conn, &srv.pool)
+	s.chat.wanted = wantedClasses(s.set.NotifyClasses)
 	s.peer = mail.Session{Service: srv.Service, Connected: time.Now()}
 	s.peer.Client = mail.Peer{Name: "unknown", ReverseName: "unknown",
 		NameStatus: mail.NameUnknown, ReverseStatus: mail.NameUnknown}
@@ -170,6 +172,7 @@ func (s *session) step() bool {
 	if err != nil {
 		return s.readFailed(err)
 	}
+	s.chat.heard(line)
 	s.dispatch(line)
 	return !s.flags.hangup || s.finish()
 }
@@ -294,6 +297,7 @@ func (s *session) reply(code int, enhanced, text string) {
 	if code == 421 || code == 521 {
 		s.flags.hangup = true
 	}
+	s.chat.said(code, enhanced, text)
 	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
 }
 
@@ -322,6 +326,7 @@ func (s *session) farewell() {
 		e.Note = "bare_lf"
 	}
 	s.log.Emit(e)
+	s.notify()
 }
 
 // logEnd logs an end otherwise than by QUIT.

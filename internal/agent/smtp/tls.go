@@ -224,17 +224,15 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 	s.conn, s.tls = res.conn, res.tls
 	s.rd.reset(res.conn)
 	s.feat &= featESMTP
+	if a.c.logTLS() && errors.Is(res.err, tlsmgr.ErrUntrusted) {
+		a.d.Logger.Infof("certificate verification failed for %s: %s", s.relay, tlsmgr.Reason(res.err))
+	}
 	if a.c.logTLS() {
 		a.d.Logger.Emit(event.ClientTLS{Trust: res.trust, Server: s.relay, Session: res.describe()})
 	}
 	if res.err != nil {
 		a.tlsText = "!" + s.pol.level.String()
-		text := "Server certificate not verified"
-		if errors.Is(res.err, tlsmgr.ErrUntrusted) {
-			text = "Server certificate not trusted"
-			a.d.Logger.Infof("certificate verification failed for %s: %v", s.relay, res.err)
-		}
-		a.bulkFail(s, newFailure("4.7.5", text), failThrottle)
+		a.bulkFail(s, newFailure("4.7.5", "Server certificate not verified"), failThrottle)
 		return false
 	}
 	a.tlsText = s.pol.asked.String()

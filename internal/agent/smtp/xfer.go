@@ -46,7 +46,10 @@ type xfer struct {
 // a connection from the cache was gone before it said anything; then nothing
 // has happened.
 func (a *attempt) transact(ctx context.Context, s *session) (dead bool) {
-	s.uses++
+	if s.uses++; s.uses > 1 {
+		// A reset shows whether the connection still works.
+		s.dirty = true
+	}
 	if !a.fits(s) {
 		return false
 	}
@@ -101,6 +104,9 @@ func (a *attempt) fits(s *session) bool {
 			strconv.FormatInt(s.size, 10)+" of server "+s.name), 0)
 		return false
 	case s.feat&featUTF8 == 0 && a.d.Envelope.SMTPUTF8 && a.needsUTF8():
+		// The log says that TLS was not decided about: another server might have
+		// been used.
+		a.tlsText = s.pol.asked.String() + "?"
 		a.bulkFail(s, newFailure("5.6.7", "message requires SMTPUTF8, but no server was found that supports SMTPUTF8."+
 			" The last attempted server was "+s.name), failNextServer)
 		return false
@@ -163,7 +169,8 @@ func (x *xfer) appendMail() {
 	s, env := x.s, x.a.d.Envelope
 	out := append(s.out, "MAIL FROM:<"...)
 	out = append(append(out, x.address(env.Sender)...), '>')
-	if s.feat&featSize != 0 { // RFC 1870 5
+	// RFC 1870 5; the size is not known when the content may have to be converted.
+	if s.feat&featSize != 0 && (s.feat&feat8Bit != 0 || x.a.c.Common.DisableMIMEConversion) {
 		out = strconv.AppendInt(append(out, " SIZE="...), x.a.d.Content.Size(), 10)
 	}
 	if s.feat&feat8Bit != 0 && env.EightBit { // RFC 6152 2

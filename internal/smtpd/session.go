@@ -132,6 +132,7 @@ func (s *session) run(ctx context.Context, h *Handover) {
 	if !known {
 		s.reply(421, "4.3.0", s.set.Hostname+" Server local error")
 		s.finish()
+		s.chat.forget() // nobody has said anything yet
 		return
 	}
 	s.classify()

@@ -18,6 +18,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
+	"postroad/internal/postscreen"
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
 	"postroad/internal/table"
@@ -185,12 +186,7 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 // serveLocal runs sendmail -bs: a session of a local user with the settings of
 // the first SMTP service.
 func (s *server) serveLocal(ctx context.Context, conn net.Conn, _ control.Peer) {
-	s.mu.Lock()
-	var srv *smtpd.Server
-	if len(s.sessions) > 0 {
-		srv = s.sessions[0]
-	}
-	s.mu.Unlock()
+	srv := s.firstSMTP()
 	if srv == nil {
 		_ = conn.Close()
 		return
@@ -237,10 +233,13 @@ func checkFilters(cfg *postconf.Config) []postconf.Problem {
 	defer func() { _ = tables.Close() }()
 	var problems []postconf.Problem
 	for _, svc := range cfg.Active() {
-		if svc.Type != "inet" || !serves(svc) {
-			continue
+		var more []postconf.Problem
+		switch {
+		case svc.Type == "inet" && svc.Program() == "postscreen":
+			_, more = postscreen.FromView(cfg.View(svc), postscreen.Deps{Tables: tables, Read: os.ReadFile})
+		case (svc.Type == "inet" || svc.Type == "pass") && svc.Program() == "smtpd":
+			_, more = smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		}
-		_, more := smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		problems = append(problems, more...)
 	}
 	return problems

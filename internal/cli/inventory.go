@@ -11,6 +11,7 @@ import (
 	"postroad/internal/cleanup"
 	"postroad/internal/master"
 	"postroad/internal/postconf"
+	"postroad/internal/postscreen"
 	"postroad/internal/qmgr"
 	"postroad/internal/rewrite"
 	"postroad/internal/sasl"
@@ -24,7 +25,7 @@ func AllSettings() []any {
 	return []any{
 		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
-		sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
+		postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
 	}
 }
 

@@ -189,6 +189,13 @@ func (r *Reader) tryRead(fd uintptr) bool {
 	}
 }
 
+// More waits for more bytes behind the buffered ones, of which there are less than
+// a buffer.
+func (r *Reader) More() error { return r.fill() }
+
+// Skip takes n of the buffered bytes as read.
+func (r *Reader) Skip(n int) { r.r += min(n, r.w-r.r) }
+
 // need makes at least n bytes available, n being small.
 func (r *Reader) need(n int) error {
 	for r.w-r.r < n {

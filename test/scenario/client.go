@@ -187,7 +187,7 @@ func (p *stage) ended(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	// A session that was refused at once logs no end: time alone goes on then.
-	_ = p.waitLog(wait, p.closed, `disconnect from |statistics: max connection rate`)
+	_ = p.waitLog(wait, p.closed, `disconnect from |postscreen\[\d+\]: DISCONNECT |statistics: max connection rate`)
 	return ctx.Err()
 }
 

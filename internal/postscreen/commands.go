@@ -361,7 +361,7 @@ func (c *client) footerValue(name string) (string, bool) {
 		return "", false
 	}
 	return string(bytes.Map(func(r rune) rune {
-		if strings.ContainsRune(c.set.Filter, r) {
+		if strings.ContainsRune(c.srv.rules.allowed, r) {
 			return r
 		}
 		return '_'

@@ -49,3 +49,31 @@ func addFooter(reply, template string, value func(name string) (string, bool), l
 	}
 	return out
 }
+
+// unescape reads a text with the escapes of the C language.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		if at := strings.IndexByte("abfnrtv", s[i]); at >= 0 {
+			b.WriteByte("\a\b\f\n\r\t\v"[at])
+			continue
+		}
+		n, digits := 0, 0
+		for digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7' {
+			n = n<<3 | int(s[i+digits]-'0')
+			digits++
+		}
+		if digits == 0 {
+			b.WriteByte(s[i])
+			continue
+		}
+		b.WriteByte(byte(n))
+		i += digits - 1
+	}
+	return b.String()
+}

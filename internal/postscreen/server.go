@@ -79,6 +79,8 @@ type rules struct {
 	ttl    [checks]time.Duration
 	minTTL time.Duration
 	mask   mask
+	// allowed are the characters that the value of a name in a footer may have.
+	allowed string
 	// stress are the settings under stress, of which the times count.
 	stress *Settings
 	// noTLSProxy tells that master.cf has no tlsproxy(8), which is how Postfix

@@ -122,11 +122,25 @@ func (b *viewBuilder) rules() {
 		*a.to = act
 	}
 	r.mask = parseMask(set.DiscardEHLO)
+	set.Footer = b.once(set.Footer)
+	r.allowed = unescape(b.once(set.Filter))
 	if cfg := b.v.Config(); cfg != nil {
 		name, err := b.v.Value("tlsproxy_service_name")
 		b.note(err)
 		r.noTLSProxy = cfg.Service(name, "unix") == nil
 	}
+}
+
+// once expands a text that is nothing but the name of a parameter: names in the
+// value of that are for a later time.
+func (b *viewBuilder) once(text string) string {
+	name, ok := strings.CutPrefix(text, "$")
+	if !ok || strings.ContainsAny(name, " $\\") {
+		return text
+	}
+	value, err := b.v.Value(strings.Trim(name, "{}()"))
+	b.note(err)
+	return value
 }
 
 // lists opens what clients are looked up in.

@@ -57,6 +57,9 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
+	if svc.Type == "inet" {
+		srv.Master = s.rt.Master
+	}
 	srv.Flush = flusher{s}
 	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Notices = notices{s, set.ErrorRecipient}

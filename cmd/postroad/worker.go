@@ -87,6 +87,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 		s.cancel()
 		return nil, err
 	}
+	s.runStatistics(g, gen)
 	s.doors = s.serve(g, gen)
 	return s, nil
 }
@@ -137,6 +138,22 @@ func (s *server) runPickup(gen *generation) {
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
 	// goroutine: pickup; ends with s.ctx.
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
+}
+
+// runStatistics reports what clients did at most: anvil(8).
+func (s *server) runStatistics(g *master.Generation, gen *generation) {
+	view := g.Config.View(nil)
+	if svc := g.Config.Service("anvil", "unix"); svc != nil {
+		view = g.Config.View(svc)
+	}
+	every, err := view.Duration("anvil_status_update_time")
+	if err != nil {
+		s.log.Warnf("anvil_status_update_time: %v", err)
+		every = 10 * time.Minute
+	}
+	log := s.log.With(gen.settings.SyslogName+"/anvil", s.pids.Next())
+	// goroutine: the reports; ends with s.ctx, with a last one.
+	s.wg.Go(func() { s.rates.Report(s.ctx, every, log) })
 }
 
 // Reload implements master.Server: new sessions and attempts use the new

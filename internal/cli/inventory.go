@@ -36,6 +36,8 @@ var elsewhere = []string{
 	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "smtpd_restriction_classes",
 	// smtpd has words of its own for these, see its filter.go.
 	"smtpd_milters", "milter_default_action",
+	// The inventory reports what smtpd counts.
+	"anvil_status_update_time",
 }
 
 // Unserved reports every parameter that is set, in main.cf or in master.cf, and

@@ -97,11 +97,7 @@ func (s *session) wrap() bool {
 	if s.srv.TLS == nil {
 		return false
 	}
-	if over, why := s.overRate(rateTLS); over {
-		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
-		return false
-	}
-	return s.handshake()
+	return !s.tlsRefused("TLS service") && s.handshake()
 }
 
 // greet says who we are, or turns the client away.

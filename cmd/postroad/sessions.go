@@ -194,7 +194,7 @@ func (s *server) serveLocal(ctx context.Context, conn net.Conn, _ control.Peer) 
 		_ = conn.Close()
 		return
 	}
-	srv.ServeConn(ctx, loopback{conn})
+	srv.ServeLocal(ctx, loopback{conn})
 }
 
 // loopback gives a local session the address that Postfix gives it.

@@ -182,12 +182,15 @@ func TestSharedScore(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if log := g.log.take(); g.zone.asked != 2 || strings.Count(log, "DNSBL rank 1") != 5 || strings.Count(log, "listed by") != 1 {
 			t.Errorf("asked %d times, logged\n%s", g.zone.asked, log)
 		}
-		if len(g.lists.scorer.scores) != 0 || g.lists.scorer.working != 0 {
-			t.Errorf("left over: %d scores, %d workers", len(g.lists.scorer.scores), g.lists.scorer.working)
-		}
+		g.locked(func() {
+			if len(g.lists.scorer.scores) != 0 || g.lists.scorer.working != 0 {
+				t.Errorf("left over: %d scores, %d workers", len(g.lists.scorer.scores), g.lists.scorer.working)
+			}
+		})
 	})
 }
 

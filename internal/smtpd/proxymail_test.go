@@ -98,7 +98,7 @@ func TestProxyFailures(t *testing.T) {
 			j := &journal{}
 			srv.Log, srv.Scratch = j, t.TempDir()
 			out := converse(t, srv, tt.in...)
-			log := strings.ReplaceAll(strings.Join(j.lines, "\n"), sink.Addr, "ADDR")
+			log := strings.ReplaceAll(j.take(), sink.Addr, "ADDR")
 			if !strings.HasSuffix(out, "\r\n"+tt.want) || !strings.Contains(log, tt.log) || len(s.done) != 0 {
 				t.Errorf("answered\n%s\nqueued %q, logged\n%s\nwant %s and %s", out, s.done, log, tt.want, tt.log)
 			}

@@ -26,6 +26,13 @@ type Handover struct {
 	Client, Server netip.AddrPort
 	// Wait bounds how long the connection may wait for a session; 0 is no bound.
 	Wait time.Duration
+	// local is set for a program of this machine, which no proxy stands before.
+	local bool
+}
+
+// ServeLocal serves a program of this machine, such as sendmail -bs.
+func (s *Server) ServeLocal(ctx context.Context, conn net.Conn) {
+	s.serveConn(ctx, conn, &Handover{local: true})
 }
 
 // Take serves a connection that postscreen hands over. It returns when the
@@ -63,6 +70,8 @@ func (s *Server) Take(ctx context.Context, h *Handover) error {
 // client has.
 func (s *session) identify(h *Handover) bool {
 	switch {
+	case h != nil && h.local:
+		return true
 	case h != nil:
 		s.setPeer(h.Client, h.Server)
 		s.flags.handed = true
@@ -86,7 +95,7 @@ func (s *session) identify(h *Handover) bool {
 	if !header.Local {
 		s.setPeer(header.Client, header.Server)
 	}
-	return true
+	return s.conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // proxyFault says in the log's words why a header could not be read.

@@ -34,7 +34,7 @@ func exchange(t *testing.T, srv *Server, text string) (said, log string) {
 	_ = ours.Close()
 	<-done
 	synctest.Wait()
-	return out.String(), strings.Join(j.lines, "\n")
+	return out.String(), j.take()
 }
 
 // TestUpstreamProxy: who the proxy says the client is, and what becomes of those
@@ -103,7 +103,7 @@ func TestTake(t *testing.T) {
 	for srv.Sessions() > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if !strings.HasPrefix(j.lines[0], "connect from unknown[203.0.113.5]") {
-		t.Errorf("logged %q", j.lines)
+	if got := j.take(); !strings.HasPrefix(got, "connect from unknown[203.0.113.5]") {
+		t.Errorf("logged %q", got)
 	}
 }

@@ -48,7 +48,7 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 	var problems []postconf.Problem
 	check := func(name, value string, o postconf.Origin) {
 		p, ok := postconf.Find(name)
-		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) {
+		if !ok || servedUnderOther(name, tagged) || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) {
 			return
 		}
 		switch p.StatusIn(tagged) {
@@ -74,4 +74,17 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 		}
 	}
 	return problems
+}
+
+// servedUnderOther tells whether name is a former name of a parameter that counts:
+// the default of that refers to it.
+func servedUnderOther(name string, tagged map[string]bool) bool {
+	if !postconf.Legacy(name) {
+		return false
+	}
+	found := false
+	postconf.Params(func(p *postconf.Param) {
+		found = found || strings.Contains(p.Default, "{$"+name+"}") && p.StatusIn(tagged) == postconf.Implemented
+	})
+	return found
 }

@@ -159,23 +159,21 @@ func (c *client) tell(what, word string) {
 // hasFailed tells whether the client has failed anything.
 func (c *client) hasFailed() bool { return c.failed != 0 || c.facts.denied || c.facts.vetoed }
 
-// admit decides what is to be done with a client; n is how many connections it
-// has here.
-func (c *client) admit(n int) {
+// admit decides what is to be done with a client.
+func (c *client) admit(here crowd) {
 	s := c.srv
 	s.log.Emit(&event.Screening{What: "connect", Text: "CONNECT from " + c.name + " to " + endName(c.ends.Server)})
-	_, posting := s.queues()
 	switch {
-	case c.set.ClientLimit > 0 && n > c.set.ClientLimit:
+	case c.set.ClientLimit > 0 && here.own > c.set.ClientLimit:
 		s.log.Emit(&event.Screening{What: "client_limit", Text: "NOQUEUE: reject: CONNECT from " + c.name + ": too many connections"})
 		c.drop("421 4.7.0 Error: too many connections")
 		return
-	case c.set.PostQueue > 0 && posting >= c.set.PostQueue:
+	case c.set.PostQueue > 0 && here.posting >= c.set.PostQueue:
 		s.log.Emit(&event.Screening{What: "busy", Text: "NOQUEUE: reject: CONNECT from " + c.name + ": all server ports busy"})
 		c.drop("421 4.3.2 All server ports are busy")
 		return
 	}
-	if c.listed() || c.remembered(n) {
+	if c.listed() || c.remembered(here.own) {
 		return
 	}
 	// Clients that come in by the back door are to come by the front door first.
@@ -184,7 +182,7 @@ func (c *client) admit(n int) {
 		c.facts.vetoed, c.facts.detained = true, true
 		c.tell("veto", c.word("ALLOWLIST", "WHITELIST")+" VETO")
 	}
-	if testing, _ := s.queues(); c.set.PreQueue > 0 && testing >= c.set.PreQueue {
+	if c.set.PreQueue > 0 && here.testing >= c.set.PreQueue {
 		s.log.Emit(&event.Screening{What: "busy", Text: "reject: connect from " + c.name + ": all screening ports busy"})
 		c.drop("421 4.3.2 All screening ports are busy")
 		return

@@ -299,10 +299,10 @@ func (c *client) cmdStartTLS(args string) string {
 func (c *client) handshake() bool {
 	log := c.srv.tlsLog
 	log.Emit(&event.Screening{What: "tls_begin", Text: "CONNECT from " + c.name})
-	if c.raw.SetDeadline(time.Now().Add(c.set.StartTLSTimeout)) != nil {
+	if c.raw.SetDeadline(time.Now().Add(c.set.CommandTime)) != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.set.StartTLSTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, c.set.CommandTime)
 	defer cancel()
 	conn, desc, err := c.srv.TLS.Handshake(ctx, c.raw)
 	if err != nil && !errors.Is(err, tlsmgr.ErrClientCert) {
@@ -316,7 +316,7 @@ func (c *client) handshake() bool {
 	_ = c.raw.SetDeadline(time.Time{}) // the next read sets its own
 	c.conn = conn
 	c.r.Reset(conn)
-	if level := c.set.TLSLogLevel; level != "" && level != "0" {
+	if level := c.srv.rules.tlsLog; level != "" && level != "0" {
 		log.Emit(&event.TLSEstablished{Trust: tlsmgr.Trust(desc), Direction: "from", Peer: c.name, Summary: tlsmgr.Summary(desc)})
 	}
 	return err == nil

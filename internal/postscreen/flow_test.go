@@ -1,6 +1,7 @@
 package postscreen
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -231,6 +232,39 @@ func TestLimits(t *testing.T) {
 		}
 		if g.Clients() != 0 || g.checking != 0 || g.posting != 0 || len(g.clients) != 0 {
 			t.Errorf("left over: %d clients, %d, %d, %d", g.Clients(), g.checking, g.posting, len(g.clients))
+		}
+	})
+}
+
+// TestBusyServer: only so many clients wait for smtpd.
+func TestBusyServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, "postscreen_post_queue_limit = 5\npostscreen_client_connection_count_limit = 0\n")
+		free, greet := make(chan struct{}), g.HandOff
+		g.HandOff = func(ctx context.Context, h *Handover) error {
+			<-free
+			return greet(ctx, h)
+		}
+		heard := make(chan string, 8)
+		for range 8 {
+			// goroutine: a friend; ends when it is served or refused.
+			go func() { heard <- g.visit("192.0.2.7") }()
+			synctest.Wait()
+		}
+		for range 3 {
+			if got := <-heard; got != "421 4.3.2 All server ports are busy\r\n" {
+				t.Errorf("one too many heard %q", got)
+			}
+		}
+		close(free)
+		for range 5 {
+			if got := <-heard; got != "220 smtpd\r\n" {
+				t.Errorf("one that waited heard %q", got)
+			}
+		}
+		if log := g.log.take(); strings.Count(log, "NOQUEUE: reject: CONNECT from [192.0.2.7]:4711: all server ports busy") != 3 {
+			t.Errorf("logged\n%s", log)
 		}
 	})
 }

@@ -86,6 +86,8 @@ type rules struct {
 	// noTLSProxy tells that master.cf has no tlsproxy(8), which is how Postfix
 	// turns TLS off here.
 	noTLSProxy bool
+	// tlsLog is how much is logged of TLS.
+	tlsLog string
 }
 
 // clientInfo is what the connections of one client share.
@@ -232,8 +234,12 @@ func (s *Server) Clients() int {
 	return len(s.conns)
 }
 
-// enter counts a client in; the result is how many connections it has.
-func (s *Server) enter(c *client) int {
+// crowd is who is there when a client comes in, itself included: its connections,
+// the clients in tests, and those that wait for smtpd.
+type crowd struct{ own, testing, posting int }
+
+// enter counts a client in.
+func (s *Server) enter(c *client) crowd {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checking++
@@ -250,7 +256,7 @@ func (s *Server) enter(c *client) int {
 		s.clients[addr] = c.info
 	}
 	c.info.connections++
-	return c.info.connections
+	return crowd{c.info.connections, s.checking - s.posting, s.posting}
 }
 
 // leave counts it out.
@@ -265,13 +271,6 @@ func (s *Server) leave(c *client) {
 	if c.info.connections--; c.info.connections == 0 {
 		delete(s.clients, c.ends.Client.Addr())
 	}
-}
-
-// queues are how many clients are in tests, and how many wait for smtpd.
-func (s *Server) queues() (testing, posting int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.checking - s.posting, s.posting
 }
 
 // current are the settings whose times hold now.

@@ -74,32 +74,33 @@ type Settings struct {
 	FooterMaps []string `postconf:"postscreen_reject_footer_maps"`
 	// Filter are the characters that the value of a name in a footer may have.
 	Filter string `postconf:"postscreen_expansion_filter"`
-
-	TLSLogLevel     string        `postconf:"postscreen_tls_loglevel"`
-	StartTLSTimeout time.Duration `postconf:"postscreen_starttls_timeout"`
 }
 
-// TLSSettings are the parameters of TLS in front of the SMTP server. They stand
-// here to be known: FromView reads them through the settings of the tlsmgr room,
-// whose names they have but for the beginning.
+// TLSSettings are the parameters of TLS before the SMTP server. How much it matters
+// is postscreen's to say, the rest is that of tlsproxy(8), which the tlsmgr room
+// reads under the names that it has in smtpd.
 type TLSSettings struct {
-	Level              string   `postconf:"postscreen_tls_security_level"`
-	UseTLS             bool     `postconf:"postscreen_use_tls"`
-	EnforceTLS         bool     `postconf:"postscreen_enforce_tls"`
-	ChainFiles         []string `postconf:"postscreen_tls_chain_files"`
-	CertFile           string   `postconf:"postscreen_tls_cert_file"`
-	KeyFile            string   `postconf:"postscreen_tls_key_file"`
-	ECCertFile         string   `postconf:"postscreen_tls_eccert_file"`
-	ECKeyFile          string   `postconf:"postscreen_tls_eckey_file"`
-	Protocols          string   `postconf:"postscreen_tls_protocols"`
-	MandatoryProtocols string   `postconf:"postscreen_tls_mandatory_protocols"`
-	Ciphers            string   `postconf:"postscreen_tls_ciphers"`
-	MandatoryCiphers   string   `postconf:"postscreen_tls_mandatory_ciphers"`
-	Exclude            string   `postconf:"postscreen_tls_exclude_ciphers"`
-	MandatoryExclude   string   `postconf:"postscreen_tls_mandatory_exclude_ciphers"`
-	AskCert            bool     `postconf:"postscreen_tls_ask_ccert"`
-	RequireCert        bool     `postconf:"postscreen_tls_req_ccert"`
-	CAFile             string   `postconf:"postscreen_tls_CAfile"`
-	CAPath             string   `postconf:"postscreen_tls_CApath"`
-	Digest             string   `postconf:"postscreen_tls_fingerprint_digest"`
+	Level      string `postconf:"postscreen_tls_security_level"`
+	UseTLS     bool   `postconf:"postscreen_use_tls"`
+	EnforceTLS bool   `postconf:"postscreen_enforce_tls"`
+	// Proxy is the service that Postfix wants for it.
+	Proxy    string `postconf:"tlsproxy_service_name"`
+	LogLevel string `postconf:"tlsproxy_tls_loglevel"`
+
+	ChainFiles         []string `postconf:"tlsproxy_tls_chain_files"`
+	CertFile           string   `postconf:"tlsproxy_tls_cert_file"`
+	KeyFile            string   `postconf:"tlsproxy_tls_key_file"`
+	ECCertFile         string   `postconf:"tlsproxy_tls_eccert_file"`
+	ECKeyFile          string   `postconf:"tlsproxy_tls_eckey_file"`
+	Protocols          string   `postconf:"tlsproxy_tls_protocols"`
+	MandatoryProtocols string   `postconf:"tlsproxy_tls_mandatory_protocols"`
+	Ciphers            string   `postconf:"tlsproxy_tls_ciphers"`
+	MandatoryCiphers   string   `postconf:"tlsproxy_tls_mandatory_ciphers"`
+	Exclude            string   `postconf:"tlsproxy_tls_exclude_ciphers"`
+	MandatoryExclude   string   `postconf:"tlsproxy_tls_mandatory_exclude_ciphers"`
+	AskCert            bool     `postconf:"tlsproxy_tls_ask_ccert"`
+	RequireCert        bool     `postconf:"tlsproxy_tls_req_ccert"`
+	CAFile             string   `postconf:"tlsproxy_tls_CAfile"`
+	CAPath             string   `postconf:"tlsproxy_tls_CApath"`
+	Digest             string   `postconf:"tlsproxy_tls_fingerprint_digest"`
 }

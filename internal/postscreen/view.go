@@ -124,11 +124,6 @@ func (b *viewBuilder) rules() {
 	r.mask = parseMask(set.DiscardEHLO)
 	set.Footer = b.once(set.Footer)
 	r.allowed = unescape(b.once(set.Filter))
-	if cfg := b.v.Config(); cfg != nil {
-		name, err := b.v.Value("tlsproxy_service_name")
-		b.note(err)
-		r.noTLSProxy = cfg.Service(name, "unix") == nil
-	}
 }
 
 // once expands a text that is nothing but the name of a parameter: names in the
@@ -206,11 +201,21 @@ func (b *viewBuilder) replyName(domain string) (string, error) {
 	return domain, nil
 }
 
-// tls builds the server side of TLS from the postscreen_tls_ parameters. Without a
-// certificate there is no TLS.
+// tls builds the server side of TLS. Without a certificate there is none.
 func (b *viewBuilder) tls() {
+	var own, proxy TLSSettings
+	b.problems = append(b.problems, b.v.Decode(&own)...)
+	view := b.v
+	if cfg := b.v.Config(); cfg != nil {
+		svc := cfg.Service(own.Proxy, "unix")
+		b.srv.rules.noTLSProxy = svc == nil
+		view = cfg.View(svc)
+	}
+	b.problems = append(b.problems, view.Decode(&proxy)...)
+	b.srv.rules.tlsLog = proxy.LogLevel
 	var set tlsmgr.Settings
-	b.problems = append(b.problems, b.v.DecodeAs(&set, "smtpd_", "postscreen_")...)
+	b.problems = append(b.problems, view.DecodeAs(&set, "smtpd_", "tlsproxy_")...)
+	set.Level, set.UseTLS, set.EnforceTLS = own.Level, own.UseTLS, own.EnforceTLS
 	set.Read, set.Wrapper = b.deps.Read, false
 	srv, err := tlsmgr.NewServer(&set)
 	switch {

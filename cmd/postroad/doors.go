@@ -19,6 +19,8 @@ type door interface {
 	Serve(ctx context.Context, l net.Listener) error
 	// Drain stops accepting and returns when all clients are gone.
 	Drain(ctx context.Context) error
+	// Dismiss makes them go.
+	Dismiss(ctx context.Context) error
 	Shutdown(ctx context.Context) error
 }
 

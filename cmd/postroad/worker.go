@@ -87,6 +87,13 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 		s.cancel()
 		return nil, err
 	}
+	if err := s.listenShowq(gen); err != nil {
+		s.log.Warnf("%v", err) // mail goes on without it
+	}
+	gauges := &queueGauges{s: s}
+	if err := gauges.register(rt.Metrics); err != nil {
+		s.log.Errorf("metrics: %v", err)
+	}
 	s.runStatistics(g, gen)
 	s.doors = s.serve(g, gen)
 	return s, nil
@@ -178,7 +185,15 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 		var drained sync.WaitGroup
 		for _, d := range oldDoors {
 			// goroutine: one old service; bounded by ctx.
-			drained.Go(func() { _ = d.Drain(ctx) })
+			drained.Go(func() {
+				if d.Drain(ctx) == nil {
+					return
+				}
+				// Whoever is still here goes before the tables close.
+				end, cancel := context.WithTimeout(context.Background(), dismissGrace)
+				defer cancel()
+				_ = d.Dismiss(end)
+			})
 		}
 		drained.Wait()
 		old.close()
@@ -188,6 +203,9 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 
 // oldSessionsGrace is how long sessions of an old generation may go on.
 const oldSessionsGrace = 10 * time.Minute
+
+// dismissGrace is how long they may take to finish a command after that.
+const dismissGrace = 10 * time.Second
 
 // Shutdown implements master.Server.
 func (s *server) Shutdown(ctx context.Context) error {

@@ -311,6 +311,9 @@ func (t *task) user(ctx context.Context, u *account, extension string, addr mail
 		box.path = s.MailSpoolDirectory + u.name + "/"
 	default:
 		box.path = s.MailSpoolDirectory + "/" + u.name
+		if t.a.deps.Users.Spawn != nil {
+			box.spool(s.MailSpoolDirectory)
+		}
 	}
 	t.file(ctx, box, addr, false)
 }

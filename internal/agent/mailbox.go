@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/mail"
@@ -19,10 +21,33 @@ const maxLocks = 5
 type mailbox struct {
 	path     string
 	uid, gid int
-	limit    int64
-	locks    []string
+	// owner and group are whose the file is when it is written with root's rights,
+	// else 0.
+	owner, group int
+	limit        int64
+	locks        []string
 	// headers are the lines in front: Return-Path, X-Original-To, Delivered-To.
 	headers string
+}
+
+// spool sets with whose rights a mailbox file in the spool directory is written:
+// the user's when everybody may write to the directory; the user's with the
+// group of the directory when that may; else root's, and the file becomes the
+// user's.
+func (b *mailbox) spool(dir string) {
+	if b.uid == 0 {
+		return
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o002 != 0 {
+		return
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if ok && info.Mode().Perm()&0o020 != 0 {
+		b.gid = int(st.Gid)
+		return
+	}
+	b.owner, b.group, b.uid, b.gid = b.uid, b.gid, 0, 0
 }
 
 // isMaildir tells a Maildir from a mailbox file, by the slash at its end.
@@ -80,7 +105,7 @@ func (s *MailboxSettings) write(ctx context.Context, deps *Deps, d *Delivery, r 
 	req := &privdeliver.Request{
 		Kind: privdeliver.Mbox, Path: b.path, Prefix: []byte(b.headers), Size: d.Content.Size(), Limit: b.limit,
 		Locks: b.locks, Attempts: s.LockAttempts, Delay: s.LockDelay, Stale: s.StaleLock,
-		From: fromLine(d.Envelope.Sender, time.Now()),
+		From: fromLine(d.Envelope.Sender, time.Now()), Owner: b.owner, Group: b.group,
 	}
 	what := "mailbox"
 	if b.isMaildir() {

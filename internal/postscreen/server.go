@@ -193,6 +193,13 @@ func (s *Server) Shutdown(context.Context) error {
 	return l.Close()
 }
 
+// Dismiss hangs up on the clients of a server that accepts no more.
+func (s *Server) Dismiss(context.Context) error {
+	s.closing.Store(true)
+	s.hangUp()
+	return nil
+}
+
 // hangUp closes all connections.
 func (s *Server) hangUp() {
 	s.mu.Lock()

@@ -205,7 +205,7 @@ func TestLink(t *testing.T) {
 	ours, theirs := net.Pipe()
 	done := make(chan error, 1)
 	// goroutine: the process of the user; ends when the link closes.
-	go func() { done <- Serve(theirs) }()
+	go func() { done <- Serve(theirs, nil) }()
 	l := newLink(ours)
 	dir := t.TempDir()
 	var wg sync.WaitGroup
@@ -238,7 +238,7 @@ func TestWire(t *testing.T) {
 	q := question{ID: 7, Content: true, Request: Request{
 		Kind: Command, Path: "/a", Name: "n", Again: true, Prefix: []byte("x\n"), From: "From a", Limit: 1 << 40,
 		Locks: []string{"fcntl", "dotlock"}, Attempts: 3, Delay: time.Second, Stale: time.Hour,
-		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99,
+		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99, Owner: 1000, Group: 100,
 	}}
 	frame, err := appendQuestion(nil, &q)
 	if err != nil {

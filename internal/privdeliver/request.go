@@ -51,6 +51,9 @@ type Request struct {
 	Timeout   time.Duration
 	// Size is the length of the message.
 	Size int64
+	// Owner and Group are whose mailbox file it is, when that is not the process:
+	// 0 for the process's own.
+	Owner, Group int
 }
 
 // Result is what came of a request.

@@ -82,6 +82,8 @@ func appendQuestion(b []byte, q *question) ([]byte, error) {
 	p.text(r.Dir)
 	p.span(r.Timeout)
 	p.num(r.Size)
+	p.num(int64(r.Owner))
+	p.num(int64(r.Group))
 	return p.b, p.seal(len(b))
 }
 
@@ -193,6 +195,8 @@ func readQuestion(in *bufio.Reader) (q question, err error) {
 	r.Dir = u.text()
 	r.Timeout = u.span()
 	r.Size = u.num()
+	r.Owner = u.int()
+	r.Group = u.int()
 	if u.bad || r.Size < 0 {
 		return q, errField
 	}

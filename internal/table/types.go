@@ -33,16 +33,13 @@ var types = []Type{
 	{Name: "internal"},
 	{Name: "lmdb"},
 	{Name: "mongodb"},
-	{Name: "mysql"},
 	{Name: "netinfo"},
 	{Name: "nis"},
 	{Name: "nisplus"},
 	{Name: "pcre", open: openPCRE},
-	{Name: "pgsql"},
 	{Name: "regexp", open: openRegexp},
 	{Name: "sdbm"},
 	{Name: "socketmap", open: openSocketmap, remote: true},
-	{Name: "sqlite"},
 	{Name: "static", open: openStatic},
 	{Name: "tcp", open: openTCP, remote: true},
 	{Name: "texthash", open: openTexthash},
@@ -67,6 +64,9 @@ func databases() []Type {
 	return []Type{
 		{Name: "ldap", open: openLDAP},
 		{Name: "memcache", open: openMemcache, remote: true},
+		{Name: "mysql", open: openMySQL},
+		{Name: "pgsql", open: openPgSQL},
+		{Name: "sqlite", open: openSQLite},
 	}
 }
 

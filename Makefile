@@ -11,7 +11,7 @@ LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop
 	postlog postkick postlock sendmail mailq newaliases
 
 # Debian packages whose programs the tests talk to.
-PEERS := postfix postfix-pcre dovecot-core swaks pflogsumm db-util openssl iproute2 \
+PEERS := postfix postfix-pcre postfix-lmdb postfix-cdb lmdb-utils tinycdb dovecot-core swaks pflogsumm db-util openssl iproute2 \
 	util-linux e2fsprogs procps gcc libc6-dev
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck

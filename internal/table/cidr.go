@@ -30,23 +30,24 @@ type cidrRule struct {
 
 // openCIDR opens cidr:path or cidr:{ {rule}, ... }.
 func openCIDR(name string, o *Options) (Table, error) {
-	lines, err := ruleLines("cidr", name, o)
-	if err != nil {
-		return nil, err
-	}
+	return openRules("cidr", name, o, func(lines ruleText, o *Options) Table { return parseCIDR(name, lines, o) })
+}
+
+// parseCIDR makes a table of lines.
+func parseCIDR(name string, lines ruleText, o *Options) *cidrTable {
 	t := &cidrTable{name: "cidr:" + name}
 	var ifs ruleStack
 	for _, line := range lines.lines {
 		where := fmt.Sprintf("cidr map %s, line %d", name, line.number)
 		r, err := parseCIDRRule(line.text)
 		if err != nil {
-			o.warnf("%s: %v: skipping this rule", where, err)
+			o.skipf("%s: %v: skipping this rule", where, err)
 			continue
 		}
 		if r.op == opEndif {
 			i, ok := ifs.pop()
 			if !ok {
-				o.warnf("%s: ENDIF without IF: skipping this rule", where)
+				o.skipf("%s: ENDIF without IF: skipping this rule", where)
 				continue
 			}
 			t.rules[i].skip = len(t.rules)
@@ -58,11 +59,11 @@ func openCIDR(name string, o *Options) (Table, error) {
 		t.rules = append(t.rules, r)
 	}
 	for i, ok := ifs.pop(); ok; i, ok = ifs.pop() {
-		o.warnf("cidr map %s, line %d: IF has no matching ENDIF", name, lines.last)
+		o.skipf("cidr map %s, line %d: IF has no matching ENDIF", name, lines.last)
 		t.rules[i].skip = len(t.rules)
 	}
 	t.index = indexCIDR(t.rules)
-	return t, nil
+	return t
 }
 
 // parseCIDRRule reads one line.

@@ -44,6 +44,11 @@ func cases(t *testing.T) []tabletest.Case {
 	return []tabletest.Case{
 		{Spec: "hash:testdata/hash", Found: fixed, Missing: missing},
 		{Spec: "btree:testdata/btree", Found: fixed, Missing: missing},
+		{Spec: "lmdb:testdata/lmdb", Found: fixed, Missing: missing},
+		{Spec: "cdb:testdata/cdb", Found: fixed, Missing: missing},
+		{Spec: "lmdb:" + indexed(t, "lmdb", source), Found: fixed, Missing: missing},
+		{Spec: "cdb:" + indexed(t, "cdb", source), Found: fixed, Missing: missing},
+		{Spec: "internal:x", Missing: missing, Empty: true},
 		{Spec: "hash:" + source, Found: fixed, Missing: missing},
 		{Spec: "btree:" + source, Found: fixed, Missing: missing},
 		{Spec: "texthash:" + source, Found: fixed, Missing: missing},
@@ -65,6 +70,28 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "unionmap:{texthash:" + source + ",inline:{long=b,joe@example.com=Joe}}", Found: map[string]string{"joe@example.com": "joe,Joe", "@example.org": fixed["@example.org"], "long": fixed["long"] + ",b"}, Missing: []string{"joe"}},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
+}
+
+// indexed makes an indexed file of a source and returns its name.
+func indexed(t *testing.T, typ, source string) string {
+	t.Helper()
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []table.Entry
+	table.ParseSource(string(text), table.SourceOptions{UTF8: true}, func(e table.Entry, _ int) {
+		entries = append(entries, table.Entry{Key: table.Fold(e.Key, true), Value: e.Value})
+	})
+	f, err := table.EditFile(typ, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Write(entries, table.WriteOptions{Mode: 0o600}); err != nil {
+		t.Fatal(err)
+	}
+	return source
 }
 
 // passwdLine returns the entry of root.

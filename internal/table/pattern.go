@@ -56,12 +56,8 @@ var (
 	errBadReplacement = errors.New("bad replacement syntax: skipping this rule")
 )
 
-// openPatterns opens a regexp: or pcre: table.
-func openPatterns(e *engine, name string, o *Options) (Table, error) {
-	lines, err := ruleLines(e.typ, name, o)
-	if err != nil {
-		return nil, err
-	}
+// parsePatterns makes a regexp: or pcre: table of lines.
+func parsePatterns(e *engine, name string, lines ruleText, o *Options) *patternTable {
 	t := &patternTable{name: e.typ + ":" + name, warn: o.warnf}
 	var ifs ruleStack
 	for _, line := range lines.lines {
@@ -75,7 +71,7 @@ func openPatterns(e *engine, name string, o *Options) (Table, error) {
 			err = errEndifAlone
 		}
 		if err != nil {
-			o.warnf("%s: %v", p.where, err)
+			o.skipf("%s: %v", p.where, err)
 			continue
 		}
 		if r.op == opIf {
@@ -86,10 +82,10 @@ func openPatterns(e *engine, name string, o *Options) (Table, error) {
 	for len(ifs.rules) > 0 {
 		line := ifs.lines[len(ifs.lines)-1]
 		i, _ := ifs.pop()
-		o.warnf("%s map %s, line %d: IF has no matching ENDIF", e.typ, name, line)
+		o.skipf("%s map %s, line %d: IF has no matching ENDIF", e.typ, name, line)
 		t.rules[i].skip = len(t.rules)
 	}
-	return t, nil
+	return t
 }
 
 // ruleParser reads one rule.

@@ -5,6 +5,13 @@ const pcreFlags = "imsxAEU"
 
 // openPCRE opens pcre:path or pcre:{ {rule}, ... }.
 func openPCRE(name string, o *Options) (Table, error) {
+	return openRules("pcre", name, o, func(lines ruleText, o *Options) Table {
+		return parsePatterns(newPCRE(), name, lines, o)
+	})
+}
+
+// newPCRE returns the engine of one table.
+func newPCRE() *engine {
 	run := &pcreEngine{}
 	bits := [len(pcreFlags)]uint32{pcreCaseless, pcreMultiLine, pcreDotAll, pcreExtended, pcreAnchored, pcreDollarEndOnly, pcreUngreedy}
 	e := &engine{typ: "pcre", flags: pcreFlags, obsolete: "X"}
@@ -17,5 +24,5 @@ func openPCRE(name string, o *Options) (Table, error) {
 		}
 		return run.compile(pattern, options)
 	}
-	return openPatterns(e, name, o)
+	return e
 }

@@ -30,28 +30,39 @@ type ruleText struct {
 	last int
 }
 
-// ruleLines reads the rules of a table from its file, or from the name itself
-// where that is "{ {rule}, {rule} }".
-func ruleLines(typ, name string, o *Options) (ruleText, error) {
+// openRules opens a table of rules: those of a file, which is followed, or those
+// in the name itself where that is "{ {rule}, {rule} }".
+func openRules(typ, name string, o *Options, parse func(lines ruleText, o *Options) Table) (Table, error) {
 	if strings.HasPrefix(name, "{") {
-		return inlineRules(typ, name)
+		lines, err := inlineRules(typ, name)
+		if err != nil {
+			return nil, err
+		}
+		return parse(lines, o), nil
 	}
-	text, err := readText(o.path(name))
+	t, err := followText(typ+":"+name, o.path(name), o, func(text string, o *Options) Table {
+		return parse(ruleLines(name, text, o), o)
+	})
 	if err != nil {
-		return ruleText{}, fmt.Errorf("open %s: %w", name, Reason(err))
+		return nil, fmt.Errorf("open %s: %w", name, Reason(err))
 	}
+	return t, nil
+}
+
+// ruleLines splits the text of a file.
+func ruleLines(name, text string, o *Options) ruleText {
 	out := ruleText{}
 	r := lineReader{rest: text}
 	for line, ok := r.next(); ok; line, ok = r.next() {
 		if isSpace(line.text[0]) {
-			o.warnf("%s: logical line must not start with whitespace: \"%s\"", name, clip(line.text, 30))
+			o.skipf("%s: logical line must not start with whitespace: \"%s\"", name, clip(line.text, 30))
 			continue
 		}
 		line.text = strings.TrimRight(line.text, asciiSpace)
 		out.lines = append(out.lines, line)
 	}
 	out.last = r.line
-	return out, nil
+	return out
 }
 
 // inlineRules reads "{ {rule}, {rule} }".

@@ -35,6 +35,12 @@ func (s *static) String() string { return s.name }
 // Close implements Table.
 func (s *static) Close() error { return nil }
 
+// openInternal opens internal:name, a table in the memory of a process of
+// Postfix, which begins empty and which nothing in a configuration fills.
+func openInternal(name string, _ *Options) (Table, error) {
+	return &memory{name: "internal:" + name}, nil
+}
+
 // environ is environ: the environment of the process.
 type environ struct{ name string }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -64,8 +65,14 @@ type Options struct {
 	// Trusted is for tables whose answer becomes a command, a file name or a
 	// user id: NoSubstitution, and no tables that a network peer answers.
 	Trusted bool
+	// Open opens the files of tables for reading; nil means os.Open. A process
+	// that may not read them all has somebody open them here.
+	Open func(path string) (*os.File, error)
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
+
+	// skipped counts the lines that make no sense, where it is set.
+	skipped *int
 }
 
 // ErrSyntax marks a table name that cannot be read at all, which is a mistake
@@ -114,6 +121,14 @@ func (o *Options) warnf(format string, args ...any) {
 	}
 }
 
+// skipf warns of a line of a table that makes no sense.
+func (o *Options) skipf(format string, args ...any) {
+	if o.skipped != nil {
+		*o.skipped++
+	}
+	o.warnf(format, args...)
+}
+
 // path makes name relative to the queue directory.
 func (o *Options) path(name string) string {
 	if o.QueueDir == "" || filepath.IsAbs(name) {
@@ -144,7 +159,10 @@ func Open(spec string, o Options) (Table, error) {
 	if !known {
 		return nil, fmt.Errorf("unsupported dictionary type: %s", typ)
 	}
-	if t.open == nil {
+	switch {
+	case t.instead != "":
+		return nil, fmt.Errorf("unsupported dictionary type: %s; %s", typ, t.instead)
+	case t.open == nil:
 		return nil, fmt.Errorf("unsupported dictionary type: %s: this version of Postroad cannot open it yet", typ)
 	}
 	if o.Trusted {

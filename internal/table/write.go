@@ -3,6 +3,7 @@ package table
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,8 +45,8 @@ func EditFile(typ, path string) (*File, error) {
 	if !known {
 		return nil, fmt.Errorf("unsupported map type: %s", typ)
 	}
-	if t.write == nil && t.open == nil {
-		return nil, fmt.Errorf("unsupported map type: %s: this version of Postroad cannot make it yet", typ)
+	if t.instead != "" {
+		return nil, fmt.Errorf("unsupported map type: %s; %s", typ, t.instead)
 	}
 	if t.write == nil {
 		return nil, fmt.Errorf("no 'map create' support for this type: %s", typ)
@@ -88,13 +89,9 @@ func (f *File) Entries() ([]Entry, error) {
 	if f.lock == nil {
 		return nil, nil
 	}
-	data, err := readAll(f.lock)
+	t, err := newIndexTable(f.typ.format(), f.path, f.lock)
 	if err != nil {
-		return nil, fmt.Errorf("read database %s: %w", f.path, Reason(err))
-	}
-	t, err := newBDBTable(f.typ.Name, f.path, data)
-	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", f.path, err)
+		return nil, fmt.Errorf("open database %s: %w", f.path, Reason(err))
 	}
 	var out []Entry
 	err = t.Each(func(e Entry) bool { out = append(out, e); return true })
@@ -126,19 +123,19 @@ func (f *File) Close() error {
 
 // writeHash makes a Berkeley DB hash file.
 func writeHash(path string, entries []Entry, o WriteOptions) error {
-	return replaceFile(path, encodeHash(entries), o)
+	return replaceFile(path, o, encodeHash(entries).writeTo)
 }
 
 // writeBtree makes a Berkeley DB btree file.
 func writeBtree(path string, entries []Entry, o WriteOptions) error {
-	return replaceFile(path, encodeBtree(entries), o)
+	return replaceFile(path, o, encodeBtree(entries).writeTo)
 }
 
-// replaceFile writes data to a new file and renames it to path when it is safe
-// on disk, so that no reader sees half a table. The new file is created
-// afresh and changes owner by its descriptor: a user who may write to the
-// directory cannot make root write elsewhere.
-func replaceFile(path string, data []byte, o WriteOptions) (err error) {
+// replaceFile writes a new file and renames it to path when it is safe on disk,
+// so that no reader sees half a table. The new file is created afresh and
+// changes owner by its descriptor: a user who may write to the directory cannot
+// make root write elsewhere.
+func replaceFile(path string, o WriteOptions, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
 	if err != nil {
 		return fmt.Errorf("create database %s: %w", path, Reason(err))
@@ -158,7 +155,7 @@ func replaceFile(path string, data []byte, o WriteOptions) (err error) {
 	if err = f.Chmod(o.Mode); err != nil {
 		return err
 	}
-	if _, err = f.Write(data); err != nil {
+	if err = write(f); err != nil {
 		return err
 	}
 	if err = f.Sync(); err != nil {

@@ -128,18 +128,22 @@ func (m *mapTool) option(option byte, arg string) error {
 	return nil
 }
 
-// load reads main.cf.
+// load reads main.cf and opens the log for diagnostics.
 func (m *mapTool) load(dir string) error {
 	if dir == "" {
 		dir = postconf.DefaultDir
 	}
+	var general Settings
 	cfg, problems := postconf.Load(dir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
-	problems = append(problems, cfg.View(nil).Decode(&m.settings)...)
+	view := cfg.View(nil)
+	problems = append(problems, view.Decode(&m.settings)...)
+	problems = append(problems, view.Decode(&general)...)
 	for i := range problems {
 		if problems[i].Fatal {
 			return &problems[i]
 		}
 	}
+	m.openLog(&general)
 	return nil
 }
 

@@ -85,19 +85,53 @@ func (h *hashFile) find(key string, nul bool) (string, bool, error) {
 		if err != nil {
 			return "", false, err
 		}
-		for i := 0; i+1 < p.entries; i += 2 {
-			item, err := h.item(p, i)
-			if err != nil {
-				return "", false, err
-			}
-			if isKey(item, key, nul) {
-				value, err := h.item(p, i+1)
-				return value, err == nil, err
-			}
+		search := h.searchSorted
+		if p.kind == pageHashOld {
+			search = h.searchAll
+		}
+		i, found, err := search(p, key, nul)
+		if err != nil {
+			return "", false, err
+		}
+		if found {
+			value, err := h.item(p, i+1)
+			return value, err == nil, err
 		}
 		n = h.next(p)
 	}
 	return "", false, nil
+}
+
+// searchSorted returns the item that is key on a page whose keys are sorted.
+func (h *hashFile) searchSorted(p page, key string, nul bool) (int, bool, error) {
+	low, high := 0, p.entries/2
+	for low < high {
+		mid := (low + high) / 2
+		item, err := h.item(p, 2*mid)
+		if err != nil {
+			return 0, false, err
+		}
+		switch c := compareKey(key, nul, item); {
+		case c == 0:
+			return 2 * mid, true, nil
+		case c > 0:
+			low = mid + 1
+		default:
+			high = mid
+		}
+	}
+	return 0, false, nil
+}
+
+// searchAll does the same on a page of an old file.
+func (h *hashFile) searchAll(p page, key string, nul bool) (int, bool, error) {
+	for i := 0; i < p.entries; i += 2 {
+		item, err := h.item(p, i)
+		if err != nil || isKey(item, key, nul) {
+			return i, err == nil, err
+		}
+	}
+	return 0, false, nil
 }
 
 // hashPage returns page n of a bucket's chain.

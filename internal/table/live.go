@@ -80,7 +80,8 @@ type live struct {
 	pending  fileState
 	since    time.Time
 	patience time.Duration
-	// refused is a file that there was a warning about.
+	// bad is a text that makes no sense, refused the last warning.
+	bad     fileState
 	refused string
 	// failure is why the file could not be opened at failedAt.
 	failure  error
@@ -145,6 +146,7 @@ func (l *live) check() {
 		l.keep(v, Reason(err))
 	case v.current(&state):
 		l.pending = fileState{}
+	case state.sameContent(&l.bad):
 	case v.index != nil || l.settled(&state):
 		l.replace(v)
 	}
@@ -176,6 +178,7 @@ func (l *live) replace(v *version) {
 				return
 			}
 		case fresh.text.skipped > v.text.skipped:
+			l.bad = after
 			l.keep(v, errNonsense)
 			return
 		}

@@ -95,23 +95,3 @@ func (f *failing) Close() error { return nil }
 // Each fails, like everything else.
 func (f *failing) Each(func(Entry) bool) error { return errFail }
 
-// standIn takes the place of a table that could not be opened. It is of the
-// fixed kind so that no search passes it by.
-type standIn struct {
-	name  string
-	cause error
-}
-
-// Lookup implements Table.
-func (s *standIn) Lookup(context.Context, string) (string, bool, error) {
-	return "", false, fmt.Errorf("%s: %w. %w", s.name, errUnavailable, s.cause)
-}
-
-// Kind implements Table.
-func (s *standIn) Kind() Kind { return Fixed }
-
-// String implements Table.
-func (s *standIn) String() string { return s.name }
-
-// Close implements Table.
-func (s *standIn) Close() error { return nil }

@@ -49,9 +49,9 @@ func runPostalias(e *Env) int { return (&mapTool{Env: e, alias: true}).run() }
 
 // usage is the text for a wrong command line.
 func (m *mapTool) usage() string {
-	options := "bfFhijmnNoprsuUvw"
+	options := "bfFhimnNoprsuUvw"
 	if m.alias {
-		options = "Nfijnoprsuvw"
+		options = "Nfinoprsuvw"
 	}
 	return fmt.Sprintf("usage: %s [-%s] [-c config_dir] [-d key] [-q key] [map_type:]file...", m.Prog, options)
 }
@@ -100,7 +100,7 @@ func (m *mapTool) run() int {
 }
 
 // errOneOf is the complaint about two things to do.
-var errOneOf = errors.New("specify only one of -s -q or -d")
+var errOneOf = errors.New("specify only one of -d -i -q or -s")
 
 // option takes one option.
 func (m *mapTool) option(option byte, arg string) error {
@@ -109,7 +109,7 @@ func (m *mapTool) option(option byte, arg string) error {
 		'm': &m.mime, 'n': &m.bare, 'o': &m.keepOwner, 'p': &m.plainMode, 'r': &m.replace, 's': &m.list,
 		'u': &m.noUTF8, 'w': &m.ignore,
 	}
-	if strings.IndexByte("sqd", option) >= 0 && (m.list || m.hasQuery || m.hasRemove) {
+	if strings.IndexByte("sqdi", option) >= 0 && (m.list || m.hasQuery || m.hasRemove || m.incremental) {
 		return errOneOf
 	}
 	switch option {
@@ -150,7 +150,7 @@ func (m *mapTool) load(dir string) error {
 // split splits "[type:]path".
 func (m *mapTool) split(name string) (typ, path string) {
 	typ, path = table.SplitSpec(name)
-	if typ == "" {
+	if typ == "" && !strings.HasPrefix(name, ":") {
 		typ = m.settings.DefaultType
 	}
 	return typ, path
@@ -162,7 +162,7 @@ func (m *mapTool) utf8() bool { return m.settings.UTF8 && !m.noUTF8 }
 // open opens a table for lookups.
 func (m *mapTool) open(name string) (table.Table, error) {
 	return table.Open(name, table.Options{
-		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf,
+		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf, Info: m.Infof,
 	})
 }
 

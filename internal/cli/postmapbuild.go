@@ -76,7 +76,11 @@ func (m *mapTool) build(name string) error {
 	} else if text, source, err = m.openSource(path); err != nil {
 		return err
 	}
-	f, err := table.EditFile(typ, path)
+	edit := table.EditFile
+	if m.incremental {
+		edit = table.ExtendFile
+	}
+	f, err := edit(typ, path)
 	if err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func (m *mapTool) build(name string) error {
 			return err
 		}
 	}
-	b := m.newBuilder(table.IndexName(typ, path), old)
+	b := m.newBuilder(table.Title(typ, path), old)
 	options := table.SourceOptions{Name: label, UTF8: m.utf8(), Alias: m.alias, Warn: m.Warnf}
 	table.ParseSource(text, options, func(e table.Entry, line int) {
 		if m.files {
@@ -175,11 +179,14 @@ func (m *mapTool) removeKeys(names []string) (int, error) {
 // removeFrom deletes keys from one table and tells whether it had one.
 func (m *mapTool) removeFrom(name string, keys []string) (bool, error) {
 	typ, path := m.split(name)
-	f, err := table.EditFile(typ, path)
+	f, err := table.ExtendFile(typ, path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
+	if err := f.Undeletable(); err != nil {
+		return false, err
+	}
 	if _, ok := f.Exists(); !ok {
 		return false, fmt.Errorf("open database %s: %w", table.IndexName(typ, path), table.Reason(fs.ErrNotExist))
 	}

@@ -1,6 +1,9 @@
 package table
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+)
 
 // Hash files put the pairs of a bucket on a chain of pages. The meta page
 // holds, from offset 72: the last bucket, two masks, the fill factor, the
@@ -134,11 +137,15 @@ func (h *hashFile) searchAll(p page, key string, nul bool) (int, bool, error) {
 	return 0, false, nil
 }
 
-// hashPage returns page n of a bucket's chain.
+// hashPage returns page n of a bucket's chain. A bucket that never held anything
+// may be a page of zeros.
 func (h *hashFile) hashPage(n, hops uint32) (page, error) {
 	p, err := h.page(n)
 	if err != nil {
 		return p, err
+	}
+	if hops == 0 && p.kind == 0 && strings.Trim(p.text[:pageHeader], "\x00") == "" {
+		return p, nil
 	}
 	if p.kind != pageHash && p.kind != pageHashOld || p.entries%2 != 0 || hops >= min(h.pages, maxChain) {
 		return p, damaged("hash page %d", n)

@@ -30,14 +30,14 @@ type cidrRule struct {
 
 // openCIDR opens cidr:path or cidr:{ {rule}, ... }.
 func openCIDR(name string, o *Options) (Table, error) {
-	return openRules("cidr", name, o, func(lines ruleText, o *Options) Table { return parseCIDR(name, lines, o) })
+	return openRules("cidr", name, o, func(lines []logicalLine, o *Options) Table { return parseCIDR(name, lines, o) })
 }
 
 // parseCIDR makes a table of lines.
-func parseCIDR(name string, lines ruleText, o *Options) *cidrTable {
+func parseCIDR(name string, lines []logicalLine, o *Options) *cidrTable {
 	t := &cidrTable{name: "cidr:" + name}
 	var ifs ruleStack
-	for _, line := range lines.lines {
+	for _, line := range lines {
 		where := fmt.Sprintf("cidr map %s, line %d", name, line.number)
 		r, err := parseCIDRRule(line.text)
 		if err != nil {
@@ -58,8 +58,10 @@ func parseCIDR(name string, lines ruleText, o *Options) *cidrTable {
 		}
 		t.rules = append(t.rules, r)
 	}
-	for i, ok := ifs.pop(); ok; i, ok = ifs.pop() {
-		o.skipf("cidr map %s, line %d: IF has no matching ENDIF", name, lines.last)
+	for len(ifs.rules) > 0 {
+		line := ifs.lines[len(ifs.lines)-1]
+		i, _ := ifs.pop()
+		o.skipf("cidr map %s, line %d: IF has no matching ENDIF", name, line)
 		t.rules[i].skip = len(t.rules)
 	}
 	t.index = indexCIDR(t.rules)
@@ -114,10 +116,13 @@ func parseNet(s string) (netip.Prefix, error) {
 	}
 	text, length, hasLength := strings.Cut(pattern, "/")
 	addr, err := netip.ParseAddr(text)
-	if err != nil || addr.Zone() != "" {
+	bad := err != nil || addr.Zone() != ""
+	switch {
+	case bad && hasLength:
+		return netip.Prefix{}, fmt.Errorf("bad network value in \"%s\"", pattern)
+	case bad:
 		return netip.Prefix{}, fmt.Errorf("bad address pattern: \"%s\"", pattern)
-	}
-	if !hasLength {
+	case !hasLength:
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	if length == "" || strings.Trim(length, "0123456789") != "" {

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strings"
 )
 
 // What we write has pages of 4096 bytes; lmdbBigNode is the size of a node above
@@ -28,7 +30,7 @@ var errKeySize = errors.New("MDB_BAD_VALSIZE: Unsupported size of key/DB name/da
 func writeLMDB(path string, entries []Entry, o WriteOptions) error {
 	for _, e := range entries {
 		if key, value := storedSize(e); key > lmdbMaxKey || key == 0 || value > math.MaxInt32 {
-			return errKeySize
+			return fmt.Errorf("error updating lmdb:%s: %w", strings.TrimSuffix(path, lmdbFormat().suffix), errKeySize)
 		}
 	}
 	return replaceFile(path, o, func(w io.Writer) error { return encodeLMDB(w, entries) })

@@ -24,6 +24,8 @@ type engine struct {
 	// compile compiles a pattern; toggled has a bit per letter of flags. An
 	// error is a mistake in the pattern.
 	compile func(pattern string, toggled uint32) (matcher, error)
+	// outOfRange is how the type says that a group does not exist.
+	outOfRange string
 	// obsolete lists flags that are ignored with a warning.
 	obsolete string
 }
@@ -57,10 +59,10 @@ var (
 )
 
 // parsePatterns makes a regexp: or pcre: table of lines.
-func parsePatterns(e *engine, name string, lines ruleText, o *Options) *patternTable {
+func parsePatterns(e *engine, name string, lines []logicalLine, o *Options) *patternTable {
 	t := &patternTable{name: e.typ + ":" + name, warn: o.warnf}
 	var ifs ruleStack
-	for _, line := range lines.lines {
+	for _, line := range lines {
 		p := ruleParser{engine: e, options: o, where: fmt.Sprintf("%s map %s, line %d", e.typ, name, line.number)}
 		r, err := p.parse(line.text)
 		if err == nil && r.op == opEndif {
@@ -171,7 +173,7 @@ func (p *ruleParser) result(text string, r *patternRule) error {
 	if text == "" {
 		p.warnf("no replacement text: using empty string")
 	}
-	result, errs := parseTemplate(text)
+	result, errs := parseTemplate(text, p.engine.outOfRange)
 	for _, err := range errs {
 		p.warnf("%v", err)
 	}

@@ -120,6 +120,37 @@ func TestOracleForeign(t *testing.T) {
 	}
 }
 
+// TestOracleEmpty reads tables without entries, and has Postfix read ours.
+func TestOracleEmpty(t *testing.T) {
+	dir := oracleDir(t)
+	for typ := range formats() {
+		path := writeFile(t, dir, typ+"-empty", "")
+		postfix(t, dir, "", "postmap", typ+":"+path)
+		tab, err := Open(typ+":"+path, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", typ, err)
+			continue
+		}
+		if got := answer(tab, "key"); got != "-" || listing(t, typ+":"+path) != "" {
+			t.Errorf("%s: %q", typ, got)
+		}
+		writeOurs(t, typ, path)
+		verifyIndex(t, typ, IndexName(typ, path))
+		if out, diag := postfix(t, dir, "", "postmap", "-q", "key", typ+":"+path); out+diag != "" {
+			t.Errorf("%s: %s%s", typ, out, diag)
+		}
+		if typ == "cdb" {
+			continue
+		}
+		if _, diag := postfix(t, dir, "key value\n", "postmap", "-i", typ+":"+path); diag != "" {
+			t.Errorf("%s: %s", typ, diag)
+		}
+		if got := answer(tab, "key"); got != "value" {
+			t.Errorf("%s: %q after postmap -i", typ, got)
+		}
+	}
+}
+
 // dumped is what a tool lists, sorted, without the head that tells how the file
 // is laid out.
 func dumped(t *testing.T, command []string) string {

@@ -23,16 +23,9 @@ var (
 	errNoResult   = errors.New("no lookup result")
 )
 
-// ruleText is the text of a rule table as logical lines.
-type ruleText struct {
-	lines []logicalLine
-	// last is the number of the last physical line.
-	last int
-}
-
 // openRules opens a table of rules: those of a file, which is followed, or those
 // in the name itself where that is "{ {rule}, {rule} }".
-func openRules(typ, name string, o *Options, parse func(lines ruleText, o *Options) Table) (Table, error) {
+func openRules(typ, name string, o *Options, parse func(lines []logicalLine, o *Options) Table) (Table, error) {
 	if strings.HasPrefix(name, "{") {
 		lines, err := inlineRules(typ, name)
 		if err != nil {
@@ -50,8 +43,7 @@ func openRules(typ, name string, o *Options, parse func(lines ruleText, o *Optio
 }
 
 // ruleLines splits the text of a file.
-func ruleLines(name, text string, o *Options) ruleText {
-	out := ruleText{}
+func ruleLines(name, text string, o *Options) (out []logicalLine) {
 	r := lineReader{rest: text}
 	for line, ok := r.next(); ok; line, ok = r.next() {
 		if isSpace(line.text[0]) {
@@ -59,27 +51,25 @@ func ruleLines(name, text string, o *Options) ruleText {
 			continue
 		}
 		line.text = strings.TrimRight(line.text, asciiSpace)
-		out.lines = append(out.lines, line)
+		out = append(out, line)
 	}
-	out.last = r.line
 	return out
 }
 
 // inlineRules reads "{ {rule}, {rule} }".
-func inlineRules(typ, name string) (ruleText, error) {
+func inlineRules(typ, name string) ([]logicalLine, error) {
 	inner, err := braced(name)
 	if err != nil {
-		return ruleText{}, fmt.Errorf("%s map: %w", typ, err)
+		return nil, fmt.Errorf("%s map: %w", typ, err)
 	}
-	out := ruleText{}
-	for _, item := range splitBraced(inner) {
+	var out []logicalLine
+	for i, item := range splitBraced(inner) {
 		text, err := braced(item)
 		if err != nil {
-			return ruleText{}, fmt.Errorf("%s map: %w", typ, err)
+			return nil, fmt.Errorf("%s map: %w", typ, err)
 		}
-		out.last++
 		if text = trimSpace(text); text != "" && text[0] != '#' {
-			out.lines = append(out.lines, logicalLine{text: text, number: out.last})
+			out = append(out, logicalLine{text: text, number: i + 1})
 		}
 	}
 	return out, nil

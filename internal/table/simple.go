@@ -93,5 +93,4 @@ func (f *failing) String() string { return f.name }
 func (f *failing) Close() error { return nil }
 
 // Each fails, like everything else.
-func (f *failing) Each(func(Entry) bool) error { return errFail }
-
+func (f *failing) Each(func(Entry) bool) error { return fmt.Errorf("sequence error: %w", errFail) }

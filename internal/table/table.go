@@ -70,6 +70,8 @@ type Options struct {
 	Open func(path string) (*os.File, error)
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
+	// Info receives what debug: tables have to say; nil discards it.
+	Info func(format string, args ...any)
 
 	// skipped counts the lines that make no sense, where it is set.
 	skipped *int
@@ -118,6 +120,13 @@ func (e *LookupError) Unwrap() error { return e.Err }
 func (o *Options) warnf(format string, args ...any) {
 	if o.Warn != nil {
 		o.Warn(format, args...)
+	}
+}
+
+// infof sends a line to o.Info.
+func (o *Options) infof(format string, args ...any) {
+	if o.Info != nil {
+		o.Info(format, args...)
 	}
 }
 

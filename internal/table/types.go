@@ -13,6 +13,8 @@ type Type struct {
 	write func(path string, entries []Entry, o WriteOptions) error
 	// suffix is what postmap appends to the name of the source file.
 	suffix string
+	// prefix and tail stand around it in the warnings of postmap.
+	prefix, tail string
 	// format reads an indexed file.
 	format func() *indexFormat
 	// instead says what to use for a type of Postfix that we do not serve.
@@ -26,17 +28,17 @@ type Type struct {
 
 // types has one row per table type, sorted by name.
 var types = []Type{
-	{Name: "btree", open: openBtree, write: writeBtree, suffix: ".db", format: btreeFormat},
+	{Name: "btree", open: openBtree, write: writeBtree, suffix: ".db", tail: ".db", format: btreeFormat},
 	{Name: "cdb", open: openCDB, write: writeCDB, suffix: ".cdb", format: cdbFormat},
 	{Name: "cidr", open: openCIDR},
 	{Name: "dbm", instead: "use lmdb, cdb or hash instead"},
 	{Name: "environ", open: openEnviron},
 	{Name: "fail", open: openFail, write: writeFail},
-	{Name: "hash", open: openHash, write: writeHash, suffix: ".db", format: hashFormat},
+	{Name: "hash", open: openHash, write: writeHash, suffix: ".db", tail: ".db", format: hashFormat},
 	{Name: "inline", open: openInline},
 	{Name: "internal", open: openInternal},
 	{Name: "ldap"},
-	{Name: "lmdb", open: openLMDB, write: writeLMDB, suffix: ".lmdb", format: lmdbFormat},
+	{Name: "lmdb", open: openLMDB, write: writeLMDB, suffix: ".lmdb", prefix: "lmdb:", format: lmdbFormat},
 	{Name: "memcache", remote: true},
 	{Name: "mongodb"},
 	{Name: "mysql"},

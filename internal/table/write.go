@@ -39,6 +39,12 @@ func IndexName(typ, path string) string {
 	return path + t.suffix
 }
 
+// Title is how the warnings of postmap name the table of a source file.
+func Title(typ, path string) string {
+	t, _ := FindType(typ)
+	return t.prefix + path + t.tail
+}
+
 // EditFile locks the indexed file of typ:path for writing. The file need not exist.
 func EditFile(typ, path string) (*File, error) {
 	t, known := FindType(typ)
@@ -47,6 +53,9 @@ func EditFile(typ, path string) (*File, error) {
 	}
 	if t.instead != "" {
 		return nil, fmt.Errorf("unsupported map type: %s; %s", typ, t.instead)
+	}
+	if typ == "proxy" {
+		return nil, errProxyWrite
 	}
 	if t.write == nil {
 		return nil, fmt.Errorf("no 'map create' support for this type: %s", typ)
@@ -57,6 +66,29 @@ func EditFile(typ, path string) (*File, error) {
 		return f, nil
 	}
 	return f, f.acquire()
+}
+
+// ExtendFile is EditFile for a file whose other entries stay.
+func ExtendFile(typ, path string) (*File, error) {
+	t, known := FindType(typ)
+	if !known {
+		return nil, fmt.Errorf("unsupported dictionary type: %s", typ)
+	}
+	if typ != "proxy" && t.open != nil && t.write == nil {
+		return nil, fmt.Errorf("%s:%s map requires O_RDONLY access mode", typ, path)
+	}
+	return EditFile(typ, path)
+}
+
+// errProxyWrite is why postmap does not change a table behind proxy:.
+var errProxyWrite = errors.New("can't create maps via the proxy service")
+
+// Undeletable is why no key can be deleted from the file, whatever it holds.
+func (f *File) Undeletable() error {
+	if f.typ.format != nil {
+		return nil
+	}
+	return fmt.Errorf("table %s:%s: delete error: %w", f.typ.Name, f.path, errFail)
 }
 
 // acquire locks the file that has the name now: another writer may rename a
@@ -94,8 +126,10 @@ func (f *File) Entries() ([]Entry, error) {
 		return nil, fmt.Errorf("open database %s: %w", f.path, Reason(err))
 	}
 	var out []Entry
-	err = t.Each(func(e Entry) bool { out = append(out, e); return true })
-	return out, err
+	if err = t.Each(func(e Entry) bool { out = append(out, e); return true }); err != nil {
+		return nil, fmt.Errorf("read database %s: %w", f.path, err)
+	}
+	return out, nil
 }
 
 // Exists tells whether the file was there when it was locked, and its mode.
@@ -118,7 +152,9 @@ func (f *File) Close() error {
 	if f.lock == nil {
 		return nil
 	}
-	return f.lock.Close()
+	// A mapping of the file would keep the lock until the collector finds it.
+	unlock := syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN)
+	return errors.Join(unlock, f.lock.Close())
 }
 
 // writeHash makes a Berkeley DB hash file.

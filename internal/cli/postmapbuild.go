@@ -120,10 +120,10 @@ func (b *mapBuilder) sign() {
 // replaces, or else those of its source. Postfix changes to the owner of the
 // source for the whole run; we need not, because the new file is made by an
 // exclusive create and a rename.
-func (m *mapTool) mode(f interface{ Exists() (fs.FileInfo, bool) }, source fs.FileInfo) table.WriteOptions {
+func (m *mapTool) mode(f interface{ Inherited() (fs.FileInfo, bool) }, source fs.FileInfo) table.WriteOptions {
 	o := table.WriteOptions{Mode: indexMode}
 	owner := source
-	if old, ok := f.Exists(); ok {
+	if old, ok := f.Inherited(); ok {
 		o.Mode, owner = old.Mode().Perm(), old
 	} else if source != nil && !m.plainMode {
 		o.Mode &= source.Mode().Perm()

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -172,6 +174,35 @@ func edit(t *testing.T, typ, path string, change func([]Entry) []Entry) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLockReturned checks that a closed file is not locked, whatever refers to
+// its mapping still.
+func TestLockReturned(t *testing.T) {
+	dir := t.TempDir()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for typ := range formats() {
+		for range 3 {
+			path := filepath.Join(dir, typ)
+			edit(t, typ, path, func(old []Entry) []Entry { return []Entry{{Key: "key", Value: "x"}} })
+			f, err := EditFile(typ, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Entries(); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			lock, err := os.Open(IndexName(typ, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+				t.Errorf("%s: %v", typ, err)
+			}
+			lock.Close()
+		}
 	}
 }
 

@@ -15,6 +15,9 @@ type Type struct {
 	suffix string
 	// prefix and tail stand around it in the warnings of postmap.
 	prefix, tail string
+	// anew marks a type whose file Postfix makes anew each time, so that it
+	// does not keep its owner and mode.
+	anew bool
 	// format reads an indexed file.
 	format func() *indexFormat
 	// instead says what to use for a type of Postfix that we do not serve.
@@ -29,7 +32,7 @@ type Type struct {
 // types has one row per table type, sorted by name.
 var types = []Type{
 	{Name: "btree", open: openBtree, write: writeBtree, suffix: ".db", tail: ".db", format: btreeFormat},
-	{Name: "cdb", open: openCDB, write: writeCDB, suffix: ".cdb", format: cdbFormat},
+	{Name: "cdb", open: openCDB, write: writeCDB, suffix: ".cdb", anew: true, format: cdbFormat},
 	{Name: "cidr", open: openCIDR},
 	{Name: "dbm", instead: "use lmdb, cdb or hash instead"},
 	{Name: "environ", open: openEnviron},

@@ -141,6 +141,14 @@ func (f *File) Exists() (fs.FileInfo, bool) {
 	return info, err == nil
 }
 
+// Inherited is the file whose owner and mode the new one has.
+func (f *File) Inherited() (fs.FileInfo, bool) {
+	if f.typ.anew {
+		return nil, false
+	}
+	return f.Exists()
+}
+
 // Write puts a file with the given entries, whose keys differ, in place of the
 // old one.
 func (f *File) Write(entries []Entry, o WriteOptions) error {

@@ -72,7 +72,12 @@ type Options struct {
 	Warn func(format string, args ...any)
 	// Info receives what debug: tables have to say; nil discards it.
 	Info func(format string, args ...any)
+	// Param returns a parameter of main.cf, for tables like "mysql:name" whose
+	// settings are the parameters name_hosts, name_query and so on.
+	Param func(name string) (value string, ok bool)
 
+	// depth counts tables that were opened for the list of another table.
+	depth int
 	// skipped counts the lines that make no sense, where it is set.
 	skipped *int
 }

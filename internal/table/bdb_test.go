@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -226,6 +227,34 @@ func TestDamagedFiles(t *testing.T) {
 	}
 	if _, err := indexOf("hash", encode["btree"](sample("btree", 10))); !errors.Is(err, errDatabase) {
 		t.Errorf("a btree file as hash: %v", err)
+	}
+}
+
+// TestRandomDamage changes a few bytes of a file, most of them where its
+// structure is, which must end in an error or in answers, soon.
+func TestRandomDamage(t *testing.T) {
+	t.Parallel()
+	for typ, encode := range formats() {
+		entries := sample(typ, 120)
+		good := encode(entries)
+		r := rand.New(rand.NewPCG(7, 8))
+		failed := 0
+		for range 1500 {
+			data := bytes.Clone(good)
+			for range 1 + r.IntN(4) {
+				at := r.IntN(len(data))
+				if r.IntN(3) > 0 { // the head of a page
+					at = min(at/4096*4096+r.IntN(160), len(data)-1)
+				}
+				data[at] = byte(r.IntN(256)) & byte(r.IntN(256))
+			}
+			if firstError(typ, data, entries) != nil {
+				failed++
+			}
+		}
+		if failed == 0 {
+			t.Errorf("%s: no damage was ever noticed", typ)
+		}
 	}
 }
 

@@ -205,6 +205,37 @@ func TestOracleInline(t *testing.T) {
 	agree(t, dir, "inline:{ a=b, {C = d e, f}, G=1, {h=  x  }, {a = second}}", keys)
 }
 
+// TestOracleCompound asks the types that are made of other tables, and those
+// without a file.
+func TestOracleCompound(t *testing.T) {
+	dir := oracleDir(t)
+	r := rand.New(rand.NewPCG(9, 10))
+	var a, b strings.Builder
+	var keys []string
+	for i := range 1500 {
+		key := fmt.Sprintf("%s%d@example.com", pick(r, "u", "U", "\"q r\"", "ü"), i)
+		if i%2 == 0 {
+			fmt.Fprintf(&a, "%s %s\n", key, pick(r, "x1", "X2", "not there", "x 3"))
+		}
+		if i%3 == 0 {
+			fmt.Fprintf(&b, "%s y%d, z\n", key, i)
+		}
+		keys = append(keys, key, strings.ToUpper(key))
+	}
+	b.WriteString("x1 found\nx2 two\n")
+	one, two := "texthash:"+writeFile(t, dir, "a", a.String()), "texthash:"+writeFile(t, dir, "b", b.String())
+	keys = append(keys, "1.2.3.4", "10.0.0.1", "abc")
+	for _, spec := range []string{
+		"unionmap:{" + one + "," + two + "}", "unionmap:{" + two + " " + one + "}", "pipemap:{" + one + "," + two + "}",
+		"pipemap:{" + one + ",static:{a b}}", "unionmap:{cidr:{{10.0.0.0/8 ten}},pcre:{{/^1/ one}},regexp:{{/^(a)b/ <$1>}}}",
+		"pipemap:{pcre:{{/^u1(.)@/ x$1}, {/^u/ abc}},inline:{x1=one, x2=two, abc=ABC}}",
+	} {
+		agree(t, dir, spec, keys)
+	}
+	agree(t, dir, "unix:passwd.byname", []string{"root", "daemon", "mail", "nosuch", "postfix"})
+	agree(t, dir, "unix:group.byname", []string{"root", "daemon", "mail", "nosuch", "postdrop"})
+}
+
 func TestOracleCIDR(t *testing.T) {
 	dir := oracleDir(t)
 	for _, plain := range []bool{true, false} {

@@ -246,7 +246,7 @@ func TestRandomDamage(t *testing.T) {
 				if r.IntN(3) > 0 { // the head of a page
 					at = min(at/4096*4096+r.IntN(160), len(data)-1)
 				}
-				data[at] = byte(r.IntN(256)) & byte(r.IntN(256))
+				data[at] = byte(r.IntN(256) & r.IntN(256))
 			}
 			if firstError(typ, data, entries) != nil {
 				failed++

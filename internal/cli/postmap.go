@@ -31,6 +31,7 @@ type mapTool struct {
 	*Env
 	alias    bool
 	settings mapSettings
+	view     *postconf.View
 
 	incremental, list, asJSON   bool
 	keepCase, noUTF8, bare      bool
@@ -135,9 +136,9 @@ func (m *mapTool) load(dir string) error {
 	}
 	var general Settings
 	cfg, problems := postconf.Load(dir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
-	view := cfg.View(nil)
-	problems = append(problems, view.Decode(&m.settings)...)
-	problems = append(problems, view.Decode(&general)...)
+	m.view = cfg.View(nil)
+	problems = append(problems, m.view.Decode(&m.settings)...)
+	problems = append(problems, m.view.Decode(&general)...)
 	for i := range problems {
 		if problems[i].Fatal {
 			return &problems[i]
@@ -163,6 +164,7 @@ func (m *mapTool) utf8() bool { return m.settings.UTF8 && !m.noUTF8 }
 func (m *mapTool) open(name string) (table.Table, error) {
 	return table.Open(name, table.Options{
 		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf, Info: m.Infof,
+		Param: m.view.Setting,
 	})
 }
 

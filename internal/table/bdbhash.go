@@ -1,9 +1,6 @@
 package table
 
-import (
-	"math/bits"
-	"strings"
-)
+import "math/bits"
 
 // Hash files put the pairs of a bucket on a chain of pages. The meta page
 // holds, from offset 72: the last bucket, two masks, the fill factor, the
@@ -144,8 +141,8 @@ func (h *hashFile) hashPage(n, hops uint32) (page, error) {
 	if err != nil {
 		return p, err
 	}
-	if hops == 0 && p.kind == 0 && strings.Trim(p.text[:pageHeader], "\x00") == "" {
-		return p, nil
+	if p.kind == pageUnused && p.entries == 0 && h.next(p) == 0 {
+		return p, nil // a bucket that never had an entry may be a page of zeros
 	}
 	if p.kind != pageHash && p.kind != pageHashOld || p.entries%2 != 0 || hops >= min(h.pages, maxChain) {
 		return p, damaged("hash page %d", n)

@@ -14,7 +14,8 @@
 //     opened, or whose file makes no sense, answers every lookup with an error.
 //  2. A lookup sees one state of a table, whole, and any number of goroutines
 //     look up without a lock. A table follows its file (see below); unix: follows
-//     the system's user database, as getpwnam does.
+//     the system's user database, as getpwnam does; a database is asked anew by
+//     each lookup.
 //  3. Keys of a fixed table are folded to lower case before they are looked up,
 //     keys of a pattern table are not. An empty key is never looked up.
 //  4. Derived keys (parent domains, parent networks, "@domain", addresses
@@ -69,6 +70,43 @@
 //
 // dbm:, sdbm:, nis:, nisplus: and netinfo: are refused with what to use instead.
 // internal: is empty, because nothing in a configuration fills it.
+//
+// # Databases
+//
+// mysql:, pgsql: and sqlite: take the client configuration files of Postfix 3.11, and
+// main.cf parameters for a name without "/" or "." in front. No answer is kept: a row
+// that changes counts for the next lookup. What they have in common with every type
+// that makes a query from a key is in cffile.go (the settings) and query.go (the
+// %-escapes, the domain list, result_format and expansion_limit).
+//
+// All settings: query, result_format, expansion_limit, domain, and the older table,
+// select_field, where_field, additional_conditions. mysql: and pgsql: hosts, user,
+// password, dbname, idle_interval, retry_interval. mysql: charset,
+// require_result_set, tls_CAfile, tls_CApath, tls_cert_file, tls_key_file,
+// tls_verify_cert. pgsql: encoding, select_function, and connection URIs in hosts.
+// sqlite: dbpath.
+//
+// Limits: a connection is made in 5 seconds, a query answered in 10, a lookup done in
+// 30; else it is an error. At most 20 connections lead to one server, shared by all
+// tables of a Set with the same login; more lookups wait. An answer is at most 16
+// MiB. A server that cannot be reached is left alone for retry_interval; then one
+// lookup tries it, and the others go on without it meanwhile. A query that the
+// server refuses is tried at the other servers, and no reason to leave one alone.
+//
+// Differences from Postfix:
+//
+//   - option_file, and an option_group other than "client", are refused: my.cnf is
+//     not read. localhost means the socket in its usual places.
+//   - tls_ciphers has no effect but to demand TLS. Without any tls_* setting a
+//     MySQL server on another machine gets TLS when it can.
+//   - charset and encoding must be ones that can be quoted safely (not gbk, sjis ...).
+//   - Connection parameters of PostgreSQL that cannot be honoured are refused:
+//     sslcrl, requirepeer, gssencmode=require and their like.
+//   - A mistake in an SQL query is an error of each lookup, not the end of a process.
+//   - A file of SQLite that is replaced is opened anew. It is opened for reading,
+//     and must be there.
+//   - ZEROFILL numbers of MySQL lose their zeros.
+//   - No message has a line of a client configuration file in it, or a password.
 //
 // # Changed files
 //

@@ -179,7 +179,7 @@ func (l *live) replace(v *version) {
 			}
 		case fresh.text.skipped > v.text.skipped:
 			l.bad = after
-			l.keep(v, errNonsense)
+			l.keep(v, errBadLines)
 			return
 		}
 	}
@@ -271,6 +271,6 @@ func (l *live) Each(fn func(Entry) bool) error {
 	return lister.Each(fn)
 }
 
-// errNonsense is why a text is not used that has more lines that make no sense
+// errBadLines is why a text is not used that has more lines that make no sense
 // than the one in use.
-var errNonsense = errors.New("it has lines that make no sense")
+var errBadLines = errors.New("it has lines that make no sense")

@@ -329,7 +329,7 @@ func TestOpenReadsLittle(t *testing.T) {
 	}
 }
 
-// TestOpenHook checks that every file of a table is opened by Options.Open.
+// TestOpenHook checks that every file of a table is opened by Options.OpenFile.
 func TestOpenHook(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -345,7 +345,7 @@ func TestOpenHook(t *testing.T) {
 		"proxy:hash:h": "h.db", "pipemap:{hash:h}": "h.db",
 	} {
 		var asked []string
-		o := Options{QueueDir: secret, Open: func(path string) (*os.File, error) {
+		o := Options{QueueDir: secret, OpenFile: func(path string) (*os.File, error) {
 			asked = append(asked, filepath.Base(path))
 			if filepath.Dir(path) != secret {
 				return nil, os.ErrNotExist

@@ -62,20 +62,20 @@ func (r *lineReader) next() (logicalLine, bool) {
 	return first, first.number > 0
 }
 
-// open opens a file for reading, by way of o.Open where that is set.
+// open opens a file for reading, by way of o.OpenFile where that is set.
 func (o *Options) open(path string) (*os.File, error) {
-	if o.Open != nil {
-		return o.Open(path)
+	if o.OpenFile != nil {
+		return o.OpenFile(path)
 	}
 	return os.Open(path)
 }
 
-// stat tells how a file is, also where only o.Open comes to it.
+// stat tells how a file is, also where only o.OpenFile comes to it.
 func (o *Options) stat(path string) (fileState, error) {
 	info, err := os.Stat(path)
-	if o.Open != nil && errors.Is(err, fs.ErrPermission) {
+	if o.OpenFile != nil && errors.Is(err, fs.ErrPermission) {
 		var f *os.File
-		if f, err = o.Open(path); err == nil {
+		if f, err = o.OpenFile(path); err == nil {
 			defer f.Close()
 			info, err = f.Stat()
 		}

@@ -65,13 +65,14 @@ type Options struct {
 	// Trusted is for tables whose answer becomes a command, a file name or a
 	// user id: NoSubstitution, and no tables that a network peer answers.
 	Trusted bool
-	// Open opens the files of tables for reading; nil means os.Open. A process
-	// that may not read them all has somebody open them here.
-	Open func(path string) (*os.File, error)
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
 	// Info receives what debug: tables have to say; nil discards it.
 	Info func(format string, args ...any)
+	// OpenFile opens the file of a table for reading; nil is os.Open. It is there
+	// for files that only root may read: Postfix opens its tables before it gives
+	// up its rights.
+	OpenFile func(path string) (*os.File, error)
 	// Param returns a parameter of main.cf, for tables like "mysql:name" whose
 	// settings are the parameters name_hosts, name_query and so on.
 	Param func(name string) (value string, ok bool)
@@ -80,6 +81,8 @@ type Options struct {
 	depth int
 	// skipped counts the lines that make no sense, where it is set.
 	skipped *int
+	// pools has the database connections that the tables of a Set share.
+	pools *pools
 }
 
 // ErrSyntax marks a table name that cannot be read at all, which is a mistake

@@ -42,16 +42,13 @@ var types = []Type{
 	{Name: "internal", open: openInternal},
 	{Name: "lmdb", open: openLMDB, write: writeLMDB, suffix: ".lmdb", prefix: "lmdb:", format: lmdbFormat},
 	{Name: "mongodb"},
-	{Name: "mysql"},
 	{Name: "netinfo", instead: "no system has it any more; use ldap or a file instead"},
 	{Name: "nis", instead: "copy the map with ypcat(1) to a file for hash or lmdb, or use ldap"},
 	{Name: "nisplus", instead: "no system has it any more; use ldap or a file instead"},
 	{Name: "pcre", open: openPCRE},
-	{Name: "pgsql"},
 	{Name: "regexp", open: openRegexp},
 	{Name: "sdbm", instead: "use lmdb, cdb or hash instead"},
 	{Name: "socketmap", open: openSocketmap, remote: true},
-	{Name: "sqlite"},
 	{Name: "static", open: openStatic},
 	{Name: "tcp", open: openTCP, remote: true},
 	{Name: "texthash", open: openTexthash},
@@ -76,6 +73,9 @@ func databases() []Type {
 	return []Type{
 		{Name: "ldap", open: openLDAP},
 		{Name: "memcache", open: openMemcache, remote: true},
+		{Name: "mysql", open: openMySQL},
+		{Name: "pgsql", open: openPgSQL},
+		{Name: "sqlite", open: openSQLite},
 	}
 }
 

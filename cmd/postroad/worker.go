@@ -18,6 +18,7 @@ import (
 	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/master"
 	"postroad/internal/privdeliver"
 	"postroad/internal/qmgr"
@@ -30,7 +31,9 @@ const attemptGrace = 5 * time.Second
 
 // server is the mail system of one process: what runs over all generations.
 type server struct {
-	rt       *master.Runtime
+	rt *master.Runtime
+	// dir is queue_directory.
+	dir      string
 	log      *event.Logger
 	pids     event.PIDs
 	door     storeDoor
@@ -71,6 +74,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := rt.DropPrivileges(); err != nil {
 		return nil, err
 	}
+	s.dir = gen.settings.QueueDirectory
 	s.gen.Store(gen)
 	s.runQueue(gen)
 	s.runPickup(gen)
@@ -130,6 +134,14 @@ func (s *server) runPickup(gen *generation) {
 	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
 		func() *cleanup.Service { return s.gen.Load().cleanup })
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
+	s.pickup.Returned = func(ctx context.Context, id mail.QueueID) error {
+		q, err := (&handler{s}).queue()
+		if err != nil {
+			return err
+		}
+		_, err = q.Queue.Change(ctx, control.OpDelete, control.Selection{IDs: []mail.QueueID{id}}, func(mail.QueueID) {})
+		return err
+	}
 	// goroutine: pickup; ends with s.ctx.
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }
@@ -247,6 +259,16 @@ func (s *server) listenControl(gen *generation) error {
 	s.wg.Go(func() {
 		if err := ctl.Serve(s.ctx, ln); err != nil && s.ctx.Err() == nil {
 			s.log.Errorf("control socket: %v", err)
+		}
+	})
+	showq, err := control.ListenShowq(gen.settings.QueueDirectory)
+	if err != nil {
+		return err
+	}
+	// goroutine: shows the queue to monitoring programs; ends with s.ctx.
+	s.wg.Go(func() {
+		if err := control.ServeShowq(s.ctx, showq, &handler{s}, s.log); err != nil && s.ctx.Err() == nil {
+			s.log.Errorf("showq socket: %v", err)
 		}
 	})
 	return nil

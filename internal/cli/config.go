@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"postroad/internal/event"
 	"postroad/internal/postconf"
 	"postroad/internal/table"
 )
@@ -36,7 +35,7 @@ func (e *Env) configDir(option string) string {
 // error text is what follows "fatal: ".
 func (e *Env) load(option string) (*config, error) {
 	dir := e.configDir(option)
-	if dir != postconf.DefaultDir && e.EGID != e.GID && e.UID != 0 {
+	if dir != postconf.DefaultDir && e.elevated() {
 		if err := checkAlternate(dir); err != nil {
 			return nil, err
 		}
@@ -49,6 +48,9 @@ func (e *Env) load(option string) (*config, error) {
 		if problems[i].Fatal {
 			return nil, fmt.Errorf("%v", problems[i].Error())
 		}
+	}
+	if e.elevated() {
+		e.Environ = imported(e.Environ, c.settings.ImportEnvironment)
 	}
 	e.openLog(&c.settings)
 	for i := range problems {
@@ -67,24 +69,6 @@ func checkAlternate(dir string) error {
 		return nil
 	}
 	return fmt.Errorf("unauthorized configuration directory name: %s", dir)
-}
-
-// openLog sends diagnostics to the mail log too. A log that cannot be opened,
-// or that is the standard output, is done without.
-func (e *Env) openLog(s *Settings) {
-	if e.log != nil || s.MaillogFile == "/dev/stdout" ||
-		event.CheckLogFile(s.MaillogFile, s.MaillogFilePrefixes) != nil {
-		return
-	}
-	mode, _ := strconv.ParseUint(s.MaillogFilePermissions, 8, 12)
-	log, err := event.OpenLog(event.LogOptions{
-		File: s.MaillogFile, Mode: os.FileMode(mode), Facility: s.SyslogFacility, Hostname: s.Myhostname,
-	})
-	if err != nil {
-		return
-	}
-	e.log = log
-	e.tag = s.SyslogName + "/" + e.Prog
 }
 
 // userName is the login name of a uid, or "unknown".

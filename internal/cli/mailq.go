@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/control"
@@ -44,12 +45,15 @@ func runPostqueue(e *Env) int {
 			mode, arg = opt, g.Arg
 		}
 	}
-	if len(g.Args()) > 0 || mode == 0 {
+	if len(g.Args()) > 0 {
 		return e.Fatalf(exUnavailable, postqueueUsage)
 	}
 	c, err := e.load(dir)
 	if err != nil {
 		return e.Fatalf(exUnavailable, "%v", err)
+	}
+	if mode == 0 {
+		return e.Fatalf(exUnavailable, postqueueUsage)
 	}
 	if mode == 'p' || mode == 'j' {
 		return e.showQueue(c, mode == 'j')
@@ -66,12 +70,15 @@ func (e *Env) showQueue(c *config, asJSON bool) int {
 		return e.Fatalf(exUnavailable, "User %s(%d) is not allowed to view the mail queue", userName(e.UID), e.UID)
 	}
 	ctx := context.Background()
-	q, err := e.queue(ctx, c, func() { e.Warnf("Mail system is down -- accessing queue directly") })
+	why := func(err error) string {
+		return fmt.Sprintf("Connect to the %s showq service: %s", c.settings.MailName, reason(err))
+	}
+	q, err := e.queue(ctx, c, func(err error) { e.Warnf("Mail system is down -- accessing queue directly (%s)", why(err)) })
 	switch {
 	case control.Denied(err):
-		return e.Fatalf(exUnavailable, "Connect to the %s showq service: Permission denied", c.settings.MailName)
+		return e.Fatalf(exUnavailable, "%s", why(syscall.EACCES))
 	case errors.Is(err, control.ErrUnavailable):
-		return e.Fatalf(exUnavailable, "Queue report unavailable - mail system is down")
+		return e.Fatalf(exUnavailable, "Queue report unavailable - mail system is down (%s)", why(err))
 	case err != nil:
 		return e.Fatalf(exUnavailable, "Queue report unavailable: %v", err)
 	}
@@ -214,11 +221,11 @@ func (l *listing) json(m *control.Entry) error {
 		if i > 0 {
 			io.WriteString(l.w, ", ")
 		}
-		original := r.Original
-		if original == "" {
-			original = r.Address
+		original := ""
+		if given := r.FirstAddress(); given != "" {
+			original = l.external(given)
 		}
-		fmt.Fprintf(l.w, `{"orig_address": %s, "address": %s`, l.quote(l.address(original)), l.quote(l.address(r.Address)))
+		fmt.Fprintf(l.w, `{"orig_address": %s, "address": %s`, l.quote(original), l.quote(l.address(r.Address)))
 		if r.Reason != "" {
 			key := "delay_reason"
 			if r.Bounced {

@@ -31,7 +31,7 @@ func runPostkick(e *Env) int {
 	}
 	client := control.NewClient(c.settings.QueueDirectory)
 	class, service, request := args[0], args[1], args[2]
-	err = errors.New("no such service")
+	err = syscall.ENOENT
 	switch {
 	case class == "public" && service == "pickup":
 		err = client.Pickup(context.Background())
@@ -42,7 +42,7 @@ func runPostkick(e *Env) int {
 		}
 	}
 	if err != nil {
-		e.Warnf("connect to %s/%s: %v", class, service, err)
+		e.Warnf("unable to look up %s/%s: %s", class, service, reason(err))
 		e.Warnf("Cannot contact class %s service %s - perhaps the mail system is down", class, service)
 		return 1
 	}

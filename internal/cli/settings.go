@@ -16,6 +16,8 @@ type Settings struct {
 	// read, MultiDirs those of further instances.
 	AlternateDirs []string `postconf:"alternate_config_directories"`
 	MultiDirs     []string `postconf:"multi_instance_directories"`
+	// ImportEnvironment is what a set-gid command takes from its caller's.
+	ImportEnvironment []string `postconf:"import_environment"`
 	// Submission with sendmail.
 	MessageSizeLimit      int64    `postconf:"message_size_limit"`
 	FixLineEndings        string   `postconf:"sendmail_fix_line_endings"`

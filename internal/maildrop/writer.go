@@ -6,34 +6,55 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // DirName is the maildrop below $queue_directory.
 const DirName = "maildrop"
 
-// Writer makes one file. It is an Encoder over a file that no reader sees
-// before Commit.
+// Writer makes one file. It is an Encoder, once Begin was called, over a file that
+// no reader sees before Commit.
 type Writer struct {
 	*Encoder
 	file *os.File
 	name string
-	done bool
+	mode os.FileMode
+	// done is set when the file is committed or removed.
+	done atomic.Bool
 }
 
-// Create starts a message in the maildrop below queueDir. The caller ends it
-// with Commit or Abort.
-func Create(queueDir string, e *Envelope) (*Writer, error) {
+// submitted is the mode of a complete file: readable for pickup, which runs as
+// mail_owner. The directory keeps everybody else out.
+const submitted os.FileMode = 0o744
+
+// New makes a file in the maildrop below queueDir, so that its name is known. The
+// caller begins the message, and ends it with Commit or Abort.
+func New(queueDir string) (*Writer, error) {
 	file, err := createFile(filepath.Join(queueDir, DirName))
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{file: file, name: filepath.Base(file.Name())}
-	if w.Encoder, err = NewEncoder(file, e); err != nil {
+	return &Writer{file: file, name: filepath.Base(file.Name()), mode: submitted}, nil
+}
+
+// Create is New and Begin.
+func Create(queueDir string, e *Envelope) (*Writer, error) {
+	w, err := New(queueDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Begin(e); err != nil {
 		w.Abort()
 		return nil, err
 	}
 	return w, nil
+}
+
+// Begin writes the envelope.
+func (w *Writer) Begin(e *Envelope) (err error) {
+	w.Encoder, err = NewEncoder(w.file, e)
+	return err
 }
 
 // createFile makes a file with a name of its own: the microsecond in front
@@ -56,23 +77,19 @@ func (w *Writer) Name() string { return w.name }
 
 // Commit makes the message durable and visible to pickup(8).
 func (w *Writer) Commit() error {
-	if w.done {
+	if w.Encoder == nil || w.done.Swap(true) {
 		return errStage
 	}
 	err := w.Encoder.Close()
 	if err == nil {
-		// Readable for pickup, which runs as mail_owner; the directory keeps
-		// everybody else out.
-		err = w.file.Chmod(0o744)
+		err = w.file.Chmod(w.mode)
 	}
 	if err == nil {
 		err = w.file.Sync()
 	}
 	if err != nil {
-		w.Abort()
-		return err
+		return errors.Join(err, os.Remove(w.file.Name()), w.file.Close())
 	}
-	w.done = true
 	// Where the directory may be read, its sync adds what a file system owes us
 	// beyond the sync of a new file; a set-gid postdrop may not, which is fine.
 	if dir, err := os.Open(filepath.Dir(w.file.Name())); err == nil {
@@ -84,12 +101,19 @@ func (w *Writer) Commit() error {
 
 // Abort removes the file unless it has been committed.
 func (w *Writer) Abort() {
-	if w.done {
-		return
+	if w.Remove() {
+		_ = w.file.Close()
 	}
-	w.done = true
+}
+
+// Remove removes the file unless it has been committed, or is just being; false
+// then. Unlike the other methods it may be called from another goroutine.
+func (w *Writer) Remove() bool {
+	if w.done.Swap(true) {
+		return false
+	}
 	_ = os.Remove(w.file.Name())
-	_ = w.file.Close()
+	return true
 }
 
 // validName tells whether a name can be that of a message: one of ours or of

@@ -111,7 +111,7 @@ func (e *Env) startPostdrop(c *config) (*pipeDrop, error) {
 		return nil, fmt.Errorf("unable to execute %s -r: %w", d.command, err)
 	}
 	d.in, d.out = in, bufio.NewReader(out)
-	id, err := attribute(d.out, "queue_id")
+	id, err := readAttribute(d.out, "queue_id")
 	if err != nil {
 		d.Abort()
 		return nil, d.failed()
@@ -120,9 +120,9 @@ func (e *Env) startPostdrop(c *config) (*pipeDrop, error) {
 	return d, nil
 }
 
-// attribute reads attributes, names and values ended by NUL, up to the one of that
+// readAttribute reads attributes, names and values ended by NUL, up to the one of that
 // name.
-func attribute(r *bufio.Reader, name string) (string, error) {
+func readAttribute(r *bufio.Reader, name string) (string, error) {
 	for {
 		got, err := r.ReadString(0)
 		if err != nil {
@@ -161,10 +161,10 @@ func (d *pipeDrop) Commit() error {
 	// A postdrop that has failed reads on to the end: what it answers counts.
 	_ = d.Encoder.Close()
 	_ = d.in.Close()
-	status, err := attribute(d.out, "status")
+	status, err := readAttribute(d.out, "status")
 	why := ""
 	if err == nil {
-		why, err = attribute(d.out, "reason")
+		why, err = readAttribute(d.out, "reason")
 	}
 	_, _ = io.Copy(io.Discard, d.out)
 	waitErr := d.cmd.Wait()

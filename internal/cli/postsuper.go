@@ -79,6 +79,7 @@ func runPostsuper(e *Env) int {
 		return e.Fatalf(1, "%v", err)
 	}
 	if e.UID != 0 && !ownsDir(c.settings.QueueDirectory, e.UID) {
+		e.Close() // what a stranger tries is not logged
 		return e.Fatalf(1, "use of this command is reserved for the superuser")
 	}
 	for _, name := range g.Args() {
@@ -130,7 +131,7 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 		if errors.Is(err, os.ErrPermission) || control.Denied(err) {
 			return e.Fatalf(1, "use of this command is reserved for the superuser")
 		}
-		return e.Fatalf(1, "open queue: %v", err)
+		return e.Fatalf(1, "open queue: %s", reason(err))
 	}
 	defer q.Close()
 	type total struct {

@@ -51,7 +51,7 @@ func startFakeServer(ctx context.Context, g *master.Generation, rt *master.Runti
 	}
 	s := &fakeServer{fakeQueue: sampleQueue(), rt: rt, ended: make(chan struct{})}
 	ctx, s.cancel = context.WithCancel(ctx)
-	c := &control.Server{Handler: &fakeHandler{s.fakeQueue, s.rt}, Policy: control.Policy{Owner: os.Geteuid()}}
+	c := &control.Server{Handler: &fakeHandler{s.fakeQueue, s.rt}, Policy: control.Policy{Owner: os.Geteuid()}, Log: event.NewLogger(rt.Log, "postfix/postroad", 1)}
 	go func() {
 		defer close(s.ended)
 		_ = c.Serve(ctx, ln)

@@ -84,6 +84,18 @@ const (
 	traceRecord    = 1 << 10 // sendmail -v
 )
 
+// TraceFlags are Postfix's trace_flags.
+func TraceFlags(probe, trace bool) int {
+	flags := 0
+	if probe {
+		flags |= traceUserProbe
+	}
+	if trace {
+		flags |= traceRecord
+	}
+	return flags
+}
+
 // attributes lists the attributes of the envelope in the order of writing.
 func (e *Envelope) attributes() []string {
 	var out []string
@@ -93,14 +105,7 @@ func (e *Envelope) attributes() []string {
 	if e.Ret != mail.RetUnset {
 		out = append(out, "ret_flags="+strconv.Itoa(int(e.Ret)))
 	}
-	flags := 0
-	if e.Probe {
-		flags |= traceUserProbe
-	}
-	if e.Trace {
-		flags |= traceRecord
-	}
-	if flags != 0 {
+	if flags := TraceFlags(e.Probe, e.Trace); flags != 0 {
 		out = append(out, "trace_flags="+strconv.Itoa(flags))
 	}
 	switch {

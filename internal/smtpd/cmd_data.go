@@ -57,7 +57,11 @@ func (s *session) cmdData(args string) {
 
 // content hands a piece of content to cleanup.
 func (s *session) content(p []byte) {
+	before := s.tx.bytes
 	s.tx.bytes += int64(len(p))
+	if limit := s.set.MessageLimit; limit > 0 && before <= limit && s.tx.bytes > limit {
+		s.log.Warnf("%s: queue file size limit exceeded", s.tx.id)
+	}
 	_, _ = s.tx.msg.Write(p) // what goes wrong is the answer of Finish
 	s.extend(len(p))
 }

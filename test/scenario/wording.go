@@ -1,10 +1,17 @@
 package scenario
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
+
+// inner are lines that name a function inside Postfix and say nothing that the line
+// behind them does not say.
+var inner = regexp.MustCompile(`^(?:stderr: )?\w+: warning: mail_stream_cleanup: close error$`)
 
 // OwnWords drops what a report says to people: the text is ours, and meant to
 // differ from Postfix's. From "This is the mail system" up to the first address
-// or the next part only that line stays.
+// or the next part only that line stays. Lines about Postfix's inside go too.
 func OwnWords(lines []string) []string {
 	var out []string
 	skipping := false
@@ -12,7 +19,7 @@ func OwnWords(lines []string) []string {
 		if strings.HasPrefix(line, "| <") || strings.HasPrefix(line, "| --") || !strings.HasPrefix(line, "|") {
 			skipping = false
 		}
-		if skipping {
+		if skipping || inner.MatchString(line) {
 			continue
 		}
 		out = append(out, line)

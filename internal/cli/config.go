@@ -36,13 +36,15 @@ func (e *Env) configDir(option string) string {
 func (e *Env) load(option string) (*config, error) {
 	dir := e.configDir(option)
 	if dir != postconf.DefaultDir && e.elevated() {
-		if err := checkAlternate(dir); err != nil {
-			return nil, err
+		if !listedDir(dir) {
+			e.Errorf("unauthorized configuration directory name: %s", dir)
+			return nil, fmt.Errorf("specify \"alternate_config_directories = %s\" or \"multi_instance_directories = %s\" in %s/main.cf",
+				dir, dir, postconf.DefaultDir)
 		}
 	}
 	c := &config{dir: dir}
 	var problems []postconf.Problem
-	c.Config, problems = postconf.Load(dir, postconf.LoadOptions{Quiet: true})
+	c.Config, problems = postconf.Load(dir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
 	problems = append(problems, c.View(nil).Decode(&c.settings)...)
 	for i := range problems {
 		if problems[i].Fatal {
@@ -59,16 +61,13 @@ func (e *Env) load(option string) (*config, error) {
 	return c, nil
 }
 
-// checkAlternate keeps a user from making a set-gid command read a main.cf of
-// the user's own: the directory must be listed in the default main.cf.
-func checkAlternate(dir string) error {
+// listedDir keeps a user from making a set-gid command read a main.cf of the user's
+// own: the directory must be listed in the default main.cf.
+func listedDir(dir string) bool {
 	cfg, _ := postconf.Load(postconf.DefaultDir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
 	var s Settings
 	cfg.View(nil).Decode(&s)
-	if slices.Contains(s.AlternateDirs, dir) || slices.Contains(s.MultiDirs, dir) {
-		return nil
-	}
-	return fmt.Errorf("unauthorized configuration directory name: %s", dir)
+	return slices.Contains(s.AlternateDirs, dir) || slices.Contains(s.MultiDirs, dir)
 }
 
 // userName is the login name of a uid, or "unknown".

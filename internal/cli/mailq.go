@@ -90,17 +90,28 @@ func (e *Env) showQueue(c *config, asJSON bool) int {
 		show = list.json
 	}
 	if err := q.List(ctx, show); err != nil {
-		out.Flush()
-		if errors.Is(err, errOutput) {
-			return 0 // the reader of a pipe went away
+		_ = out.Flush() // the reason is told next
+		if list.lost != nil {
+			return e.lostOutput(list.lost)
 		}
 		return e.Fatalf(exUnavailable, "Queue report unavailable: %v", err)
 	}
 	if !asJSON {
 		list.trailer()
 	}
-	out.Flush()
+	if err := out.Flush(); err != nil {
+		return e.lostOutput(err)
+	}
 	return 0
+}
+
+// lostOutput ends a report that cannot be written. A reader that went away does not
+// want to hear about it.
+func (e *Env) lostOutput(err error) int {
+	if errors.Is(err, syscall.EPIPE) {
+		return exUnavailable
+	}
+	return e.Fatalf(exUnavailable, "output write error: %s", reason(err))
 }
 
 // privileged tells whether the caller is root or owns the mail system.
@@ -148,15 +159,14 @@ func shorten(s string) string {
 	return s
 }
 
-// errOutput says that nobody reads the listing any more.
-var errOutput = errors.New("output lost")
-
 // listing prints messages as mailq does.
 type listing struct {
 	w          *bufio.Writer
 	long, utf8 bool
 	messages   int
 	bytes      int64
+	// lost is why the output could not be written.
+	lost error
 }
 
 // text prints one message in the form of sendmail's mailq. The widths follow
@@ -245,10 +255,8 @@ func (l *listing) flush() error {
 	if l.w.Buffered() < 2048 {
 		return nil
 	}
-	if l.w.Flush() != nil {
-		return errOutput
-	}
-	return nil
+	l.lost = l.w.Flush()
+	return l.lost
 }
 
 // address prints an address; the null sender is MAILER-DAEMON.

@@ -97,7 +97,7 @@ func (e *Env) catMessages(c *config, o *catOptions, ids []string) int {
 	ctx := context.Background()
 	q, err := e.queue(ctx, c, nil)
 	if err != nil {
-		return e.Fatalf(1, "open queue: %s", reason(err))
+		return e.Fatalf(1, "open queue file %s: %s", ids[0], reason(err))
 	}
 	defer q.Close()
 	out := bufio.NewWriter(e.Stdout)

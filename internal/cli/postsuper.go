@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"postroad/internal/control"
 	"postroad/internal/mail"
@@ -106,9 +105,7 @@ func (e *Env) superID(jobs map[byte]*superJob, opt byte, arg string) {
 	case "-":
 		in := bufio.NewScanner(e.Stdin)
 		for in.Scan() {
-			if id := strings.TrimSpace(in.Text()); id != "" {
-				e.superAdd(job, id)
-			}
+			e.superAdd(job, in.Text())
 		}
 	default:
 		e.superAdd(job, arg)
@@ -134,11 +131,7 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 		return e.Fatalf(1, "open queue: %s", reason(err))
 	}
 	defer q.Close()
-	type total struct {
-		op control.Op
-		n  int
-	}
-	var totals []total
+	totals := map[control.Op]int{}
 	for _, row := range superOps {
 		job := jobs[row.opt]
 		if job == nil {
@@ -152,14 +145,19 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 					return e.Fatalf(1, "%v", err)
 				}
 			}
-			totals = append(totals, total{op, n})
+			totals[op] += n
 		}
 	}
-	for _, t := range totals {
-		e.Infof("%s: %s", superWords[t.op][1], count(t.n, "message"))
+	for _, op := range superTotals {
+		if n, done := totals[op]; done {
+			e.Infof("%s: %s", superWords[op][1], count(n, "message"))
+		}
 	}
 	return 0
 }
+
+// superTotals is the order of the totals.
+var superTotals = []control.Op{control.OpRequeue, control.OpDelete, control.OpExpire, control.OpHold, control.OpRelease}
 
 // superReport prints one line per message, unless all messages were asked for.
 func (e *Env) superReport(op control.Op, all bool) func(mail.QueueID) {

@@ -94,7 +94,7 @@ func setgid(path string) bool {
 // rights that it takes; ok is false when this process can do the work itself.
 func (e *Env) viaSetgid(c *config, prog string, args []string) (code int, ok bool) {
 	command, found := Find(prog)
-	if !found || !command.Setgid || e.privileged(c) || e.elevated() {
+	if !found || !command.Setgid || e.UID == 0 || ownsDir(c.settings.QueueDirectory, e.UID) || e.elevated() {
 		return 0, false
 	}
 	path := setgidPath(c, prog)

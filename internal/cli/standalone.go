@@ -36,7 +36,7 @@ func (e *Env) standAlone(c *config) int {
 	}
 	srv.TLS, srv.SASL, srv.Access, srv.Stress = nil, nil, nil, nil
 	srv.Cleanup = dropOff{env: e, c: c}
-	srv.Names = localhost{}
+	srv.Names, srv.Flush = localhost{}, unable{}
 	srv.MaxSessions = 1
 	srv.ServeConn(context.Background(), newStdConn(e.Stdin, e.Stdout))
 	return 0
@@ -79,6 +79,14 @@ func (localhost) Addrs(_ context.Context, _ string, like netip.Addr) ([]netip.Ad
 // Temporary implements smtpd.Resolver.
 func (localhost) Temporary(error) bool { return false }
 
+// unable answers ETRN: only the server can flush.
+type unable struct{}
+
+// Flush implements smtpd.Flusher.
+func (unable) Flush(context.Context, string) (bool, error) {
+	return true, errors.New("a stand-alone session cannot flush the queue")
+}
+
 // dropOff takes the messages of a stand-alone session to the maildrop.
 type dropOff struct {
 	env *Env
@@ -91,7 +99,7 @@ func (o dropOff) Begin(context.Context, *smtpd.MessageOptions) (smtpd.Message, e
 	if err != nil {
 		return nil, err
 	}
-	return &letter{drop: d, lf: &maildrop.LineFeeds{W: d}, envelope: maildrop.Envelope{Queued: o.env.now()}}, nil
+	return &letter{drop: d, lf: &maildrop.LineFeeds{W: o.c.limited(d)}, envelope: maildrop.Envelope{Queued: o.env.now()}}, nil
 }
 
 // letter is a message of a stand-alone session.
@@ -159,7 +167,7 @@ func (m *letter) Finish(context.Context) mail.Status {
 	switch {
 	case m.err == nil:
 		return mail.Status{Code: 250, Enhanced: "2.0.0", Text: "Ok: queued as " + string(m.ID())}
-	case errors.As(m.err, &failed) && failed.status == dropSize:
+	case errors.Is(m.err, errTooBig), errors.As(m.err, &failed) && failed.status == dropSize:
 		return mail.Status{Code: 552, Enhanced: "5.3.4", Text: "Error: message file too big"}
 	case errors.As(m.err, &failed) && failed.status == dropDeny:
 		return mail.Status{Code: 550, Enhanced: "5.7.1", Text: "Error: " + failed.reason}

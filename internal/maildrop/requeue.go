@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"postroad/internal/mail"
 )
@@ -46,14 +46,14 @@ func Requeue(queueDir string, env *mail.Envelope, content mail.Content, owner in
 		return formatError("queue id %.40q", name)
 	}
 	path := Path(queueDir, name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeOld(path, owner); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	w := &Writer{file: file, name: filepath.Base(path), mode: requeued}
+	w := &Writer{file: file, path: path, mode: requeued}
 	defer w.Abort() // does nothing after Commit
 	if owner != os.Geteuid() {
 		if err := file.Chown(owner, -1); err != nil {
@@ -73,6 +73,23 @@ func Requeue(queueDir string, env *mail.Envelope, content mail.Content, owner in
 		return err
 	}
 	return w.Commit()
+}
+
+// removeOld removes what an earlier requeue of a message left. A submission that has
+// its name by chance stays, and is the error.
+func removeOld(path string, owner int) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != owner && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
+		return &os.PathError{Op: "requeue", Path: path, Err: os.ErrExist}
+	}
+	return os.Remove(path)
 }
 
 // returning is an envelope of the queue in the words of the maildrop.

@@ -33,6 +33,7 @@ func Commands() []Command {
 		{"postlog", nil, runPostlog, "write to the mail log", LogAlways, true},
 		{"postalias", nil, runPostalias, "make or ask an alias database", LogByServer, false},
 		{"postmap", nil, runPostmap, "make or ask a lookup table", LogByServer, false},
+		{"postmulti", nil, runPostmulti, "manage several mail systems on this machine", LogAlways, false},
 		{"postqueue", nil, runPostqueue, "list the mail queue, or try mail now", LogByServer, true},
 		{"postsuper", nil, runPostsuper, "delete, hold, release, requeue or expire messages", LogAlways, false},
 		{"run", nil, runRun, "run a complete server for example.test in one folder", LogDirect, false},

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -38,13 +39,14 @@ type diagLog interface {
 // openLog sends diagnostics to the mail log too. A log that cannot be opened, or
 // that is the standard output, is done without.
 func (e *Env) openLog(s *Settings) {
-	command, _ := Find(e.Prog)
+	prog := filepath.Base(e.Prog)
+	command, _ := Find(prog)
 	mode := command.Log
 	if e.log != nil || mode == LogNever || s.MaillogFile == "/dev/stdout" && mode != LogByServer ||
 		event.CheckLogFile(s.MaillogFile, s.MaillogFilePrefixes) != nil {
 		return
 	}
-	e.tag = s.SyslogName + "/" + e.Prog
+	e.tag = s.SyslogName + "/" + prog
 	open := func() (diagLog, error) {
 		bits, _ := strconv.ParseUint(s.MaillogFilePermissions, 8, 12)
 		log, err := event.OpenLog(event.LogOptions{

@@ -107,6 +107,10 @@ func runPostlock(e *Env) int {
 		style = c.settings.MailboxLock
 	}
 	unlock, err := lockFolder(args[0], style)
+	var unknown *lockStyleError
+	if errors.As(err, &unknown) {
+		return e.Fatalf(exTempfail, "%v", err)
+	}
 	if err != nil {
 		return e.Fatalf(exTempfail, "open file %s: %v", args[0], err)
 	}
@@ -123,7 +127,15 @@ func runPostlock(e *Env) int {
 	case errors.As(err, &exit):
 		return 1
 	}
-	return e.Fatalf(exTempfail, "execvp %s: %s", args[1], reason(err))
+	return e.Fatalf(1, "execvp %s: %s", args[1], reason(err))
+}
+
+// lockStyleError is a word in a lock style that is none.
+type lockStyleError struct{ word, style string }
+
+// Error implements error.
+func (e *lockStyleError) Error() string {
+	return fmt.Sprintf("unknown mailbox_delivery_lock value \"%s\" in \"%s\"", e.word, e.style)
 }
 
 // lockFolder takes the locks that a style such as "fcntl, dotlock" names.
@@ -152,7 +164,7 @@ func lockFolder(path, style string) (unlock func(), err error) {
 			undo = append(undo, func() { _ = os.Remove(path + ".lock") })
 		default:
 			unlock()
-			return nil, fmt.Errorf("unknown lock style \"%s\"", word)
+			return nil, &lockStyleError{word: word, style: style}
 		}
 		if err := retryLock(try); err != nil {
 			if word == "dotlock" {

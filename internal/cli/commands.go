@@ -30,7 +30,7 @@ func Commands() []Command {
 		{"postfix", nil, runPostfix, "start, stop, reload and check the mail system", LogDirect, false},
 		{"postkick", nil, runPostkick, "wake up a part of the mail system", LogNever, false},
 		{"postlock", nil, runPostlock, "lock a mailbox and run a command", LogNever, false},
-		{"postlog", nil, runPostlog, "write to the mail log", LogAlways, true},
+		{"postlog", nil, runPostlog, "write to the mail log", LogAlways, false},
 		{"postalias", nil, runPostalias, "make or ask an alias database", LogByServer, false},
 		{"postmap", nil, runPostmap, "make or ask a lookup table", LogByServer, false},
 		{"postmulti", nil, runPostmulti, "manage several mail systems on this machine", LogAlways, false},

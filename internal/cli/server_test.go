@@ -114,7 +114,7 @@ func TestPostfixLifecycle(t *testing.T) {
 	step("postfix flush", 0, "")
 	step("postqueue -p", 0, "4457F984F7DB 1048576")
 	step("postfix logrotate", 0, "")
-	step("postlog -t foo after", 0, "foo: after")
+	step("postlog -t foo after", 0, "postfix/postlog: after")
 	// What is wrong with a new configuration is told to who asks for it.
 	s.write("main.cf", "maximal_queue_lifetime = forever\n")
 	s.write("master.cf", "127.0.0.1:nosuchport inet n - n - - smtpd\n")

@@ -29,12 +29,7 @@ var trustedEnviron = []string{"MAIL_CONFIG", "TZ", "LANG"}
 // harden makes a process with more rights than its caller forget what the caller
 // set up, before anything reads it.
 func (e *Env) harden() {
-	var kept []string
-	for _, name := range trustedEnviron {
-		if value := e.Getenv(name); value != "" && (name != "TZ" || safeZone(value)) {
-			kept = append(kept, name+"="+value)
-		}
-	}
+	kept := e.trusted()
 	os.Clearenv()
 	for _, v := range kept {
 		name, value, _ := strings.Cut(v, "=")
@@ -45,6 +40,17 @@ func (e *Env) harden() {
 	// A file size limit or a reader that goes away shall be an error of a write, so
 	// that what was begun is removed.
 	signal.Ignore(syscall.SIGXFSZ, syscall.SIGPIPE)
+}
+
+// trusted are the variables that stay.
+func (e *Env) trusted() []string {
+	var kept []string
+	for _, name := range trustedEnviron {
+		if value := e.Getenv(name); value != "" && (name != "TZ" || safeZone(value)) {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
 }
 
 // safeZone tells whether TZ names a zone or a rule; a path would make this process

@@ -53,13 +53,15 @@ type server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan struct{}
+	// opened is closed when the queue has its manager.
+	opened chan struct{}
 	once   sync.Once
 	err    error
 }
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates()}
+	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	var err error
@@ -120,6 +122,7 @@ func (s *server) runQueue(gen *generation) {
 		log := s.log.With(gen.settings.SyslogName+"/qmgr", s.pids.Next())
 		m := qmgr.New(store, log, &s.pids, s.gen.Load().qmgr)
 		s.manager.Store(m)
+		close(s.opened)
 		if err := m.Run(s.ctx, attemptGrace); err != nil {
 			s.fail(err)
 		}
@@ -135,6 +138,11 @@ func (s *server) runPickup(gen *generation) {
 		func() *cleanup.Service { return s.gen.Load().cleanup })
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
 	s.pickup.Returned = func(ctx context.Context, id mail.QueueID) error {
+		select {
+		case <-s.opened:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		q, err := (&handler{s}).queue()
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func (e *dropError) Error() string {
 }
 
 // errTooBig says that message_size_limit is passed.
-var errTooBig = errors.New("File too large") //nolint:staticcheck // the system's words
+var errTooBig error = optionError("File too large")
 
 // runPostdrop is postdrop(1), the helper of sendmail that may write to the
 // maildrop: it says the queue id, reads records from the standard input, and answers

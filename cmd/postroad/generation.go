@@ -55,6 +55,7 @@ type builder struct {
 	rt       *master.Runtime
 	resolver *dns.Resolver
 	users    *privdeliver.Users
+	syncs    *agent.Syncs
 	spool    cleanup.Spool
 	problems []postconf.Problem
 }
@@ -70,7 +71,7 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	voice := func(name string) *event.Logger { return log.With(gen.settings.SyslogName+"/"+name, 1) }
 	gen.tables = table.NewSet(table.Options{
 		QueueDir: gen.settings.QueueDirectory, UTF8: gen.settings.UTF8, DefaultType: gen.settings.DefaultTable,
-		Warn: voice("postroad").Warnf,
+		Warn: voice("postroad").Warnf, Param: view.Setting, OpenFile: b.rt.Open,
 	})
 	var problems []postconf.Problem
 	gen.rewrite, problems = rewrite.New(b.service(g, "rewrite"), gen.tables, voice("trivial-rewrite"))
@@ -126,7 +127,7 @@ func (b *builder) service(g *master.Generation, name string) *postconf.View {
 // transports builds the delivery agents of master.cf.
 func (b *builder) transports(gen *generation) {
 	deps := &agent.Deps{
-		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Resolve: gen.rewrite.Resolve,
+		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Syncs: b.syncs, Resolve: gen.rewrite.Resolve,
 		Rewrite: func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
 		Submit:  gen.forward,
 		Log:     event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
@@ -164,7 +165,7 @@ func (b *builder) agent(gen *generation, view *postconf.View, deps *agent.Deps) 
 	if program == "smtp" || program == "lmtp" {
 		c, problems := smtp.FromView(view, program == "lmtp", smtp.Deps{
 			Tables: gen.tables, Resolver: b.resolver, Own: gen.rewrite.OwnAddress, Log: deps.Log,
-			Source4: gen.source(true), Source6: gen.source(false),
+			Search: gen.rewrite.AddressSearch(), Complete: deps.Rewrite, Source4: gen.source(true), Source6: gen.source(false),
 		})
 		if c == nil {
 			return nil, problems

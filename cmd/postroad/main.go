@@ -21,14 +21,15 @@ import (
 const storeDir = "postroad"
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == master.PrivdeliverArg {
-		os.Exit(privdeliver.Main())
+	if len(os.Args) >= 2 && os.Args[1] == master.PrivdeliverArg {
+		os.Exit(privdeliver.Main(os.Args[2:]))
 	}
 	os.Exit(cli.Main(os.Args, cli.Host{
 		Program: &master.Program{
 			Start: start, Serves: serves, QueueDirs: []string{storeDir}, WorkerArgs: []string{"worker"},
 		},
 		OpenQueue: openQueue,
+		Explain:   explain,
 		Check: func(cfg *postconf.Config) []postconf.Problem {
 			return append(cli.Unserved(cfg, true), checkFilters(cfg)...)
 		},

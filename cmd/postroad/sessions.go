@@ -54,6 +54,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
 	srv.Flush = flusher{s}
+	srv.Notices = notices{s, set.ErrorRecipient}
 	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
 	if set.PeernameLookup {
 		srv.Names = names{s.resolver}
@@ -81,6 +82,18 @@ type sessionSettings struct {
 	Override       []string `postconf:"receive_override_options"`
 	MessageLimit   int64    `postconf:"message_size_limit"`
 	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
+	ErrorRecipient string   `postconf:"error_notice_recipient"`
+}
+
+// notices posts the transcripts of one SMTP service.
+type notices struct {
+	server    *server
+	recipient string
+}
+
+// Notice implements smtpd.Notices.
+func (n notices) Notice(ctx context.Context, subject, text string) error {
+	return n.server.gen.Load().bounce.Notice(ctx, n.recipient, subject, text)
 }
 
 // receiver is cleanup as one SMTP service sees it: always that of the generation
@@ -128,7 +141,8 @@ type names struct{ r *dns.Resolver }
 
 // Names implements smtpd.Resolver.
 func (n names) Names(ctx context.Context, addr netip.Addr) ([]string, error) {
-	if name := hostsName(addr); name != "" {
+	// The hosts file counts before the DNS.
+	if name := n.r.HostsName(addr); name != "" {
 		return []string{name}, nil
 	}
 	found, _, err := n.r.PTR(ctx, addr)
@@ -169,29 +183,10 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 // nothing.
 func (m message) Abort() { m.Message.Canceled() }
 
-// hostsName is the name that /etc/hosts gives an address, which counts before DNS.
-func hostsName(addr netip.Addr) string {
-	text, err := os.ReadFile("/etc/hosts")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		if a, err := netip.ParseAddr(fields[0]); err == nil && a.Unmap() == addr {
-			return fields[1]
-		}
-	}
-	return ""
-}
-
 // checkFilters reports for "postroad check" what the SMTP services say about
 // filters and other settings of theirs when they are built.
 func checkFilters(cfg *postconf.Config) []postconf.Problem {
-	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}})
+	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}, Param: cfg.View(nil).Setting})
 	defer func() { _ = tables.Close() }()
 	var problems []postconf.Problem
 	for _, svc := range cfg.Active() {

@@ -19,6 +19,13 @@ const (
 	Verbose
 )
 
+// Reuse is the demand for connections that outlive an attempt.
+type Reuse struct {
+	// Load tells that an open connection may be there, Store that one is worth
+	// keeping.
+	Load, Store bool
+}
+
 // Delivery is one attempt to deliver one message to recipients that share a
 // route. Agents read it and change nothing in it.
 type Delivery struct {
@@ -36,9 +43,8 @@ type Delivery struct {
 	// Active is when the message entered the active queue, Started when this
 	// attempt began.
 	Active, Started time.Time
-	// MoreQueued tells that more deliveries wait for the same destination, so
-	// that a connection is worth keeping.
-	MoreQueued bool
+	// Reuse tells that mail for the destination comes in a stream.
+	Reuse Reuse
 	// Attempt counts the attempts from 1.
 	Attempt int
 	// Again tells that an earlier attempt may have succeeded without a trace: the

@@ -311,6 +311,9 @@ func (t *task) user(ctx context.Context, u *account, extension string, addr mail
 		box.path = s.MailSpoolDirectory + u.name + "/"
 	default:
 		box.path = s.MailSpoolDirectory + "/" + u.name
+		if t.a.deps.Users.Spawn != nil {
+			box.spool(s.MailSpoolDirectory)
+		}
 	}
 	t.file(ctx, box, addr, false)
 }
@@ -349,7 +352,7 @@ func (t *task) file(ctx context.Context, box *mailbox, addr mail.Address, named 
 		delivered = t.r.Address.Fold()
 	}
 	box.headers = prefix(t.sender, t.r.Original, delivered)
-	res := t.a.common.write(ctx, t.a.deps.Users, t.d, &mail.Recipient{Address: addr, Original: t.r.Original}, box)
+	res := t.a.common.write(ctx, t.a.deps, t.d, &mail.Recipient{Address: addr, Original: t.r.Original}, box)
 	if named && res.Outcome == mail.Sent && !box.isMaildir() {
 		res.Text = "delivered to file: " + box.path
 	}

@@ -88,6 +88,7 @@ type Message struct {
 	head header
 	text scanner
 	mime walker
+	log  lateLog
 }
 
 // Begin starts a message. The error is one of the queue.
@@ -118,6 +119,8 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		m.env.Arrived = m.head.began
 	}
 	m.setFilter(opt.Filter)
+	// The order of what checks say matters more than that of two daemons.
+	m.log.open = opt.Origin != mail.OriginSMTP || m.filtered && s.checks()
 	return m, nil
 }
 
@@ -144,9 +147,6 @@ func (m *Message) deaf() bool {
 	}
 	return faults != 0 || m.discard
 }
-
-// emit writes a log line as cleanup(8).
-func (m *Message) emit(e event.Event) { m.s.deps.Log.Emit(e) }
 
 // warnf writes a warning about this message.
 func (m *Message) warnf(format string, args ...any) {
@@ -191,7 +191,9 @@ func (m *Message) Write(p []byte) (int, error) {
 	if !m.deaf() {
 		m.text.write(p)
 	}
-	m.text.size += int64(len(p))
+	if m.text.size += int64(len(p)); m.text.size > lateBytes {
+		m.speak()
+	}
 	if limit := m.s.set.MessageSize; limit > 0 && m.text.size > limit && m.faults&faultSize == 0 {
 		m.fail(faultSize, "")
 	}
@@ -231,12 +233,14 @@ func (m *Message) Abort() {
 // Canceled is Abort with the line that Postfix logs when it had begun to write.
 func (m *Message) Canceled() {
 	m.Abort()
+	m.speak()
 	m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
 }
 
 // Finish ends the message and returns what the client hears.
 func (m *Message) Finish(ctx context.Context) mail.Status {
 	m.ctx = ctx
+	m.speak()
 	if !m.deaf() {
 		m.text.finish()
 	}

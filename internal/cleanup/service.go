@@ -161,7 +161,7 @@ func (b *builder) build() {
 	s.autoUTF8 = set.SMTPUTF8 && (slices.Contains(set.Autodetect, "sendmail") || slices.Contains(set.Autodetect, "all"))
 	s.strip = unescape(set.StripCharacters)
 	s.reject = unescape(set.RejectChars)
-	checks := !s.headerChecks.Empty() || !s.mimeChecks.Empty() || !s.nestedChecks.Empty() || !s.bodyChecks.Empty()
+	checks := s.checks()
 	strict := set.Strict7Bit || set.Strict8Bit || set.StrictBody || set.StrictDomain
 	s.wantMIME = checks || strict
 }
@@ -226,4 +226,9 @@ func unescape(s string) []byte {
 		out = append(out, byte(n))
 	}
 	return out
+}
+
+// checks tells whether content is looked at at all.
+func (s *Service) checks() bool {
+	return !s.headerChecks.Empty() || !s.mimeChecks.Empty() || !s.nestedChecks.Empty() || !s.bodyChecks.Empty()
 }

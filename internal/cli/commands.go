@@ -22,6 +22,7 @@ type Command struct {
 func Commands() []Command {
 	return []Command{
 		{"check", nil, runCheck, "report what is wrong with the configuration", LogNever, false},
+		{"explain", nil, runExplain, "tell what would become of a message, step by step", LogNever, false},
 		{"help", nil, runHelp, "list the commands", LogNever, false},
 		{"mailq", nil, runMailq, "list the mail queue", LogByServer, false},
 		{"postcat", nil, runPostcat, "show a message of the queue", LogNever, false},

@@ -89,7 +89,7 @@ func (r *Resolver) Addrs(ctx context.Context, host string, family Family) ([]net
 		return v4, info4, nil
 	case h.err == nil:
 		return h.addrs, h.info, nil
-	case IsTemporary(err4):
+	case IsTemporary(err4) && !IsTemporary(h.err):
 		return nil, info4, err4
 	}
 	// Both failed; the log names the family asked last, as it always has.
@@ -103,6 +103,9 @@ func (r *Resolver) addrs(ctx context.Context, host string, qtype uint16) ([]neti
 	}
 	return ans.addrs, infoOf(ans), nil
 }
+
+// HostsName returns the name that the hosts file gives an address, or nothing.
+func (r *Resolver) HostsName(addr netip.Addr) string { return r.hosts.Name(addr) }
 
 // PTR returns the names of an address. The slice is shared.
 func (r *Resolver) PTR(ctx context.Context, addr netip.Addr) ([]string, Info, error) {

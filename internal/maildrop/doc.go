@@ -31,7 +31,7 @@
 //     mode 0700; from such a file alone is believed what the records say about client,
 //     time and original recipients. It is durable before the message leaves the queue,
 //     and the message leaves the queue before the file is taken: a crash at any moment
-//     leaves it in one of the two at least, and it is taken once.
+//     leaves it in one of the two at least.
 //  5. A file is opened without following links, must be a regular file with one
 //     link, and is locked while it is read, so that two readers never take the
 //     same message.

@@ -1,11 +1,13 @@
 package privdeliver
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // maildir writes one file. It is complete before it appears in new.
@@ -24,6 +26,7 @@ func maildir(r *Request, content io.Reader) Result {
 		_ = os.Remove(tmp)
 		return failure(err)
 	}
+	dev := device(f)
 	if err := f.Close(); err != nil {
 		_ = os.Remove(tmp)
 		return failure(err)
@@ -32,7 +35,16 @@ func maildir(r *Request, content io.Reader) Result {
 		_ = os.Remove(tmp)
 		return failure(err)
 	}
-	return Result{Unsynced: true}
+	return Result{Unsynced: true, Device: dev}
+}
+
+// device is the file system of a file, 0 when it cannot be told.
+func device(f *os.File) uint64 {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return 0
+	}
+	return uint64(st.Dev)
 }
 
 // create opens the temporary file, and makes the Maildir when it is not there.
@@ -51,7 +63,7 @@ func create(dir, tmp string) (*os.File, error) {
 }
 
 func writeMaildir(f *os.File, r *Request, content io.Reader) error {
-	return copyText(f, io.MultiReader(strings.NewReader(string(r.Prefix)), content), false)
+	return copyText(f, io.MultiReader(bytes.NewReader(r.Prefix), content), r.Size+int64(len(r.Prefix)), false)
 }
 
 // delivered looks for the file of a delivery that was forgotten in a crash: in

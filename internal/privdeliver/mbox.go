@@ -20,7 +20,14 @@ func mbox(r *Request, content io.Reader) Result {
 		return mboxFailure(r, err)
 	}
 	defer func() { _ = f.Close() }()
-	if why := unsafe(f); why != "" {
+	owner := os.Geteuid()
+	if r.Owner != 0 {
+		owner = r.Owner
+		if err := adopt(f, owner, r.Group); err != nil {
+			return mboxFailure(r, err)
+		}
+	}
+	if why := unsafe(f, owner); why != "" {
 		return Result{Class: Permission, Text: fmt.Sprintf("cannot update mailbox %s: %s", r.Path, why)}
 	}
 	unlock, err := lock(f, r)
@@ -61,7 +68,7 @@ func writeMbox(f *os.File, r *Request, content io.Reader) error {
 	if _, err := io.WriteString(f, head); err != nil {
 		return err
 	}
-	if err := copyText(f, content, true); err != nil {
+	if err := copyText(f, content, r.Size, true); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(f, "\n"); err != nil {
@@ -70,8 +77,21 @@ func writeMbox(f *os.File, r *Request, content io.Reader) error {
 	return f.Sync()
 }
 
-// unsafe says why a file is no mailbox (invariant 5).
-func unsafe(f *os.File) string {
+// adopt gives a mailbox file that root has just made to its user. A file that
+// holds something is left as it is.
+func adopt(f *os.File, uid, gid int) error {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Uid != 0 || st.Size != 0 || st.Nlink != 1 {
+		return nil
+	}
+	return f.Chown(uid, gid)
+}
+
+// unsafe says why a file is no mailbox of a user (invariant 5).
+func unsafe(f *os.File, owner int) string {
 	info, err := f.Stat()
 	if err != nil {
 		return err.Error()
@@ -85,7 +105,7 @@ func unsafe(f *os.File) string {
 		return "no information about the file"
 	case st.Nlink != 1:
 		return fmt.Sprintf("file has %d links", st.Nlink)
-	case int(st.Uid) != os.Geteuid():
+	case int(st.Uid) != owner:
 		return fmt.Sprintf("destination %s is not owned by recipient", f.Name())
 	}
 	return ""

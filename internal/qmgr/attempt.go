@@ -31,7 +31,7 @@ func (m *Manager) attempt(e *entry) *entry {
 	d := &agent.Delivery{
 		Envelope: j.msg.env, Recipients: j.rcpts[e.from:e.to], Route: j.route, Content: j.msg.content,
 		Logger: m.log.With(t.LogName, m.pids.Next()), Active: j.msg.active, Started: time.Now(),
-		MoreQueued: e.more, Attempt: j.attempts + 1, Again: j.msg.reread,
+		Reuse: e.reuse, Attempt: j.attempts + 1, Again: j.msg.reread,
 	}
 	if j.msg.env.Probe {
 		d.Flags |= agent.Verify

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"postroad/internal/agent"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
 )
@@ -75,6 +76,7 @@ type destination struct {
 	suspect bool
 	// notBefore serves RateDelay; used is when the last entry was taken.
 	notBefore, used time.Time
+	stream          stream
 	index           int
 }
 
@@ -103,7 +105,7 @@ type job struct {
 type entry struct {
 	job      *job
 	from, to int
-	more     bool
+	reuse    agent.Reuse
 }
 
 func newScheduler() *scheduler {
@@ -135,8 +137,7 @@ func (s *scheduler) destination(d queue.Dest, name string) *destination {
 	return dest
 }
 
-// keepIdle is how long an idle destination keeps its window, and how long after
-// a delivery the next one counts as the same stream of mail.
+// keepIdle is how long an idle destination keeps its window.
 const keepIdle = 2 * time.Second
 
 // forget drops a destination that has nothing to remember.
@@ -214,9 +215,7 @@ func (t *transport) pick(now time.Time) *entry {
 	d.busy++
 	t.busy++
 	d.update(now)
-	// A connection is worth keeping when more mail waits, or when mail for the
-	// destination comes in a stream.
-	e.more = len(d.jobs) > 0 || now.Before(d.used.Add(keepIdle))
+	e.reuse = d.stream.begin(now, d.busy)
 	d.used = now
 	return e
 }
@@ -228,6 +227,7 @@ func (e *entry) release(now time.Time, siteFailure *mail.Result) (died bool) {
 	e.job.busy--
 	d.busy--
 	t.busy--
+	d.stream.end(now, d.busy == 0 && len(d.jobs) == 0)
 	if siteFailure != nil {
 		died = d.fail(*siteFailure)
 	} else {

@@ -28,22 +28,7 @@ type Server struct {
 	// MaxSessions is the process limit of the service; 0 means none.
 	MaxSessions int
 
-	Access  Access
-	Cleanup Cleanup
-	// SASL and TLS are nil when not configured.
-	SASL sasl.Server
-	TLS  *tlsmgr.Server
-	// Names finds client names; nil stands for smtpd_peername_lookup = no.
-	Names Resolver
-	// Rates counts per client over all services; nil counts nothing.
-	Rates *Rates
-	// Space tells whether the queue has room for a message; nil is yes.
-	Space func() error
-	// Senseless tells whether an address cannot be resolved because of its form,
-	// as in user@@local.domain; nil is never.
-	Senseless func(ctx context.Context, addr mail.Address) bool
-	// Flush serves ETRN; nil refuses it.
-	Flush Flusher
+	Rooms
 	Lists Lists
 
 	Log  event.Sink
@@ -64,6 +49,28 @@ type Server struct {
 	done              chan struct{}
 	// draining is closed when drained is set.
 	draining chan struct{}
+}
+
+// Rooms are the parts of the mail system that sessions ask.
+type Rooms struct {
+	Access  Access
+	Cleanup Cleanup
+	// SASL and TLS are nil when not configured.
+	SASL sasl.Server
+	TLS  *tlsmgr.Server
+	// Names finds client names; nil stands for smtpd_peername_lookup = no.
+	Names Resolver
+	// Rates counts per client over all services; nil counts nothing.
+	Rates *Rates
+	// Space tells whether the queue has room for a message; nil is yes.
+	Space func() error
+	// Senseless tells whether an address cannot be resolved because of its form,
+	// as in user@@local.domain; nil is never.
+	Senseless func(ctx context.Context, addr mail.Address) bool
+	// Notices takes transcripts for the postmaster; nil has none.
+	Notices Notices
+	// Flush serves ETRN; nil refuses it.
+	Flush Flusher
 }
 
 // Lists are the client lists of the settings; a nil one matches nobody.
@@ -240,9 +247,22 @@ func (s *Server) Sessions() int {
 // content has been accepted is answered for.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	s.closing.Store(true) // Accept may fail from now on
+	var err error
+	if l != nil {
+		err = l.Close()
+	}
+	return errors.Join(err, s.Dismiss(ctx))
+}
+
+// Dismiss ends the sessions of a server that accepts no more: they hear 421 (RFC
+// 5321 3.8) before their next command, and are cut off when ctx ends first.
+func (s *Server) Dismiss(ctx context.Context) error {
+	s.mu.Lock()
 	s.prepare()
 	s.closing.Store(true)
-	l := s.listener
 	for ses := range s.sessions {
 		ses.wake()
 	}
@@ -250,13 +270,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.closeDone()
 	}
 	s.mu.Unlock()
-	var err error
-	if l != nil {
-		err = l.Close()
-	}
 	select {
 	case <-s.done:
-		return err
+		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()

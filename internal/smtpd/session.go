@@ -50,6 +50,7 @@ type session struct {
 
 	// deadline is the end of the current request under smtpd_per_request_deadline.
 	deadline time.Time
+	chat     chat
 	// waiting is set while the session waits for a command.
 	waiting atomic.Bool
 }
@@ -80,6 +81,7 @@ func newSession(srv *Server, conn net.Conn, log *event.Logger) *session {
 	s.r = wire.NewReader(conn, &srv.pool)
 	s.r.BeforeRead(s.beforeRead)
 	s.w = wire.NewWriter(conn, &srv.pool)
+	s.chat.wanted = wantedClasses(s.set.NotifyClasses)
 	s.peer = mail.Session{Service: srv.Service, Connected: time.Now()}
 	s.peer.Client = mail.Peer{Name: "unknown", ReverseName: "unknown",
 		NameStatus: mail.NameUnknown, ReverseStatus: mail.NameUnknown}
@@ -163,6 +165,7 @@ func (s *session) step() bool {
 	if err != nil {
 		return s.readFailed(err)
 	}
+	s.chat.heard(line)
 	s.dispatch(line)
 	return !s.flags.hangup || s.finish()
 }
@@ -287,6 +290,7 @@ func (s *session) reply(code int, enhanced, text string) {
 	if code == 421 || code == 521 {
 		s.flags.hangup = true
 	}
+	s.chat.said(code, enhanced, text)
 	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
 }
 
@@ -315,6 +319,7 @@ func (s *session) farewell() {
 		e.Note = "bare_lf"
 	}
 	s.log.Emit(e)
+	s.notify()
 }
 
 // logEnd logs an end otherwise than by QUIT.

@@ -20,6 +20,11 @@ type Settings struct {
 	RequestDeadline bool `postconf:"smtpd_per_request_deadline"`
 	MinDataRate     int  `postconf:"smtpd_min_data_rate"`
 
+	// NotifyClasses are the errors that the postmaster hears of, HistoryFlush how
+	// long a transcript becomes before it is given up or sent.
+	NotifyClasses []string `postconf:"notify_classes"`
+	HistoryFlush  int      `postconf:"smtpd_history_flush_threshold"`
+
 	ErrorSleep     time.Duration `postconf:"smtpd_error_sleep_time"`
 	SoftErrorLimit int           `postconf:"smtpd_soft_error_limit"`
 	HardErrorLimit int           `postconf:"smtpd_hard_error_limit"`

@@ -40,6 +40,7 @@ func (s *session) abort() {
 // clear forgets the transaction, whose message has been finished or dropped.
 func (s *session) clear() {
 	s.tx = transaction{}
+	s.turn()
 	s.req.QueueID, s.req.Sender, s.req.Recipient = "", "", ""
 	s.req.HasSender = false
 	s.req.RcptCount, s.req.Size, s.req.ETRNDomain = 0, 0, ""
@@ -140,6 +141,7 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 		return true
 	}
 	s.logReject(stage, v.Status)
+	s.chat.refused(v.Status)
 	s.status(v.Status)
 	if v.Action == mail.Disconnect {
 		s.flags.hangup = true

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -391,4 +392,23 @@ func FuzzParseProtocols(f *testing.F) {
 			t.Errorf("%q: %x to %x", s, lowest, highest)
 		}
 	})
+}
+
+func TestReason(t *testing.T) {
+	leaf := &x509.Certificate{
+		RawIssuer: []byte("a"), RawSubject: []byte("b"),
+		Issuer: pkix.Name{Country: []string{"SE"}, CommonName: "An Authority"},
+	}
+	for want, err := range map[string]error{
+		"self-signed certificate":                        x509.UnknownAuthorityError{Cert: &x509.Certificate{}},
+		"untrusted issuer /C=SE/CN=An Authority":         fmt.Errorf("%w: %w", ErrUntrusted, x509.UnknownAuthorityError{Cert: leaf}),
+		"certificate has expired":                        x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired, Detail: "current time T is after U"},
+		"certificate not yet valid":                      x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired, Detail: "current time T is before U"},
+		"not designated for use as a server certificate": x509.CertificateInvalidError{Cert: leaf, Reason: x509.IncompatibleUsage},
+		"something else":                                 errors.New("something else"),
+	} {
+		if got := Reason(err); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"postroad/internal/agent"
@@ -109,17 +110,6 @@ func (c *Client) proto() string {
 
 // trySite tries the servers of a site until no recipient is left.
 func (a *attempt) trySite(ctx context.Context, first bool) {
-	sessions, tried := 0, 0
-	visited := target{}
-	if first && a.mayCache() {
-		if t, used := a.reuse(ctx); used {
-			visited = t
-			sessions, tried = 1, 1
-		}
-		if a.left == 0 || ctx.Err() != nil {
-			return
-		}
-	}
 	list, fail := a.targets(ctx)
 	if fail != nil {
 		if fail.warning != "" {
@@ -127,6 +117,17 @@ func (a *attempt) trySite(ctx context.Context, first bool) {
 		}
 		a.why = fail
 		return
+	}
+	sessions, tried := 0, 0
+	visited := target{}
+	if first && a.mayCache() {
+		if t, used := a.reuse(ctx, list); used {
+			visited = t
+			sessions, tried = 1, 1
+		}
+		if a.left == 0 || ctx.Err() != nil {
+			return
+		}
 	}
 	for i := 0; i < len(list) && a.left > 0 && ctx.Err() == nil; i++ {
 		t := list[i]
@@ -206,8 +207,9 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 }
 
 // reuse delivers over a connection of the cache, if there is one. A connection
-// that turns out dead before it said anything is passed over.
-func (a *attempt) reuse(ctx context.Context) (target, bool) {
+// that turns out dead before it said anything is passed over. list are the
+// servers of the site.
+func (a *attempt) reuse(ctx context.Context, list []target) (target, bool) {
 	for {
 		s := a.c.pool.get(a.site.name)
 		if s == nil {
@@ -215,7 +217,7 @@ func (a *attempt) reuse(ctx context.Context) (target, bool) {
 		}
 		stop := context.AfterFunc(ctx, s.abandon)
 		a.connected = time.Now()
-		a.finalServer = false
+		a.finalServer = a.finalSite && !slices.ContainsFunc(list, func(t target) bool { return t != s.t })
 		a.cur, a.tlsText = s, s.tlsText
 		s.log, s.id = a.d.Logger, a.d.Envelope.ID
 		dead := a.transact(ctx, s)
@@ -249,10 +251,23 @@ func (a *attempt) release(s *session, good bool) {
 	a.open = a.left
 }
 
-// mayCache tells whether connections to this site may be shared at all.
+// mayCache tells whether an open connection to this site may be used.
 func (a *attempt) mayCache() bool {
-	// The password belongs to the sender, and so does the connection.
-	return !(a.c.Settings.SASLEnable && a.c.Settings.SASLSenderDependent)
+	if a.c.Settings.SASLEnable && a.c.Settings.SASLSenderDependent {
+		// The password belongs to the sender, and so does the connection.
+		return false
+	}
+	return a.c.Settings.CacheOnDemand && a.d.Reuse.Load || a.cacheAlways()
+}
+
+// cacheAlways tells whether the configuration names the site as one whose
+// connections are always kept.
+func (a *attempt) cacheAlways() bool {
+	if a.c.CacheAlways == nil {
+		return false
+	}
+	always, err := a.c.CacheAlways.Match(context.Background(), a.site.host)
+	return err == nil && always
 }
 
 // wantCache tells whether the connection is worth keeping.
@@ -267,14 +282,7 @@ func (a *attempt) wantCache(s *session) bool {
 	if set.ReuseTimeLimit > 0 && time.Since(s.opened) >= set.ReuseTimeLimit {
 		return false
 	}
-	if set.CacheOnDemand && a.d.MoreQueued {
-		return true
-	}
-	if a.c.CacheAlways == nil {
-		return false
-	}
-	always, err := a.c.CacheAlways.Match(context.Background(), a.site.host)
-	return err == nil && always
+	return set.CacheOnDemand && a.d.Reuse.Store || a.cacheAlways()
 }
 
 // failFlags say what a failure of all recipients means.

@@ -104,7 +104,7 @@ func benchDelivery(to netip.AddrPort, size int, warm bool) *agent.Delivery {
 	return &agent.Delivery{
 		Envelope: &mail.Envelope{ID: "QID", Sender: "a@c.test", Arrived: time.Now(), Client: mail.ClientFacts{}},
 		Route:    mail.Route{Nexthop: mail.Nexthop("[127.0.0.1]:" + to.String()[len("127.0.0.1:"):])}, Content: bytesContent(text),
-		Recipients: []mail.Recipient{{Address: "b@example.test"}}, MoreQueued: warm,
+		Recipients: []mail.Recipient{{Address: "b@example.test"}}, Reuse: agent.Reuse{Load: warm, Store: warm},
 	}
 }
 

@@ -161,7 +161,7 @@ func FuzzServer(f *testing.F) {
 		}
 		c := w.client(cfg)
 		d := w.delivery("[mx.test]:26", "b@example.test", "c@example.test")
-		d.MoreQueued = true
+		d.Reuse = agent.Reuse{Load: true, Store: true}
 		seen := map[int]int{}
 		for _, r := range c.Deliver(t.Context(), d) {
 			seen[r.Index]++

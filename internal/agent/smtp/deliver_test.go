@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"postroad/internal/agent"
 	"postroad/internal/dns"
 )
 
@@ -48,11 +49,11 @@ func TestPhases(t *testing.T) {
 	}{
 		{"greeting", "receiving the initial server greeting", "", nil, false},
 		{"ehlo", "performing the EHLO handshake", "", []string{"> 220 hi", "< EHLO c.test"}, false},
-		{"mail", "sending MAIL FROM", "MAIL FROM command", steps(hello[:3], "> 250 SIZE", mailLine), true},
-		{"rcpt", "sending RCPT TO", "RCPT TO command", steps(hello[:3], "> 250 SIZE", mailLine, "> 250 ok", "< RCPT TO:<b@example.test>"), true},
-		{"data", "sending DATA command", "DATA command", steps(hello[:3], "> 250 SIZE", mailLine, "> 250 ok", "< RCPT TO:<b@example.test>", "> 250 ok", "< DATA"), true},
+		{"mail", "sending MAIL FROM", "MAIL FROM command", steps(hello[:3], "> 250-SIZE", "> 250 8BITMIME", mailLine), true},
+		{"rcpt", "sending RCPT TO", "RCPT TO command", steps(hello[:3], "> 250-SIZE", "> 250 8BITMIME", mailLine, "> 250 ok", "< RCPT TO:<b@example.test>"), true},
+		{"data", "sending DATA command", "DATA command", steps(hello[:3], "> 250-SIZE", "> 250 8BITMIME", mailLine, "> 250 ok", "< RCPT TO:<b@example.test>", "> 250 ok", "< DATA"), true},
 		{"dot", "sending end of data -- message may be sent more than once", "end of DATA command",
-			steps(hello[:3], "> 250 SIZE", mailLine, "> 250 ok", "< RCPT TO:<b@example.test>", "> 250 ok", "< DATA", "> 354 go", "data"), true},
+			steps(hello[:3], "> 250-SIZE", "> 250 8BITMIME", mailLine, "> 250 ok", "< RCPT TO:<b@example.test>", "> 250 ok", "< DATA", "> 354 go", "data"), true},
 	}
 	for _, p := range phases {
 		relay := "mx.test[192.0.2.1]:25"
@@ -143,12 +144,12 @@ func TestFailover(t *testing.T) {
 		{"no route", map[string][][]string{"192.0.2.1:25": {{"errno 113"}}, "192.0.2.2:25": {good}}, sent(2), "connect to mx1.test[192.0.2.1]:25: No route to host", "192.0.2.1:25 192.0.2.2:25"},
 		{"5xx greeting", map[string][][]string{"192.0.2.1:25": {{"> 554 go away"}}, "192.0.2.2:25": {good}}, sent(2),
 			"QID: host mx1.test[192.0.2.1] refused to talk to me: 554 go away", "192.0.2.1:25 192.0.2.2:25"},
-		{"temporary at RCPT", map[string][][]string{"192.0.2.1:25": {steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 450 4.7.1 greylisted", "> 554 no valid recipients", "< QUIT")}, "192.0.2.2:25": {good}}, sent(2),
+		{"temporary at RCPT", map[string][][]string{"192.0.2.1:25": {steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 450 4.7.1 greylisted", "> 554 no valid recipients", "< RSET", "< QUIT")}, "192.0.2.2:25": {good}}, sent(2),
 			"QID: host mx1.test[192.0.2.1] said: 450 4.7.1 greylisted (in reply to RCPT TO command)", "192.0.2.1:25 192.0.2.2:25"},
 		{"permanent at RCPT", map[string][][]string{"192.0.2.1:25": {steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 550 5.1.1 no", "> 354 go", "< .", "< QUIT", "> 554 no recipients")}, "192.0.2.2:25": {good}},
 			"0 bounced 5.1.1 mx1.test[192.0.2.1]:25 tls=none (host mx1.test[192.0.2.1] said: 550 5.1.1 no (in reply to RCPT TO command))", "", "192.0.2.1:25"},
 		{"two sessions are enough", map[string][][]string{"192.0.2.1:25": {steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "drop")},
-			"192.0.2.2:25": {steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 451 4.3.0 x", "> 451 4.3.0 x", "> 451 4.3.0 x", "< QUIT")}, "192.0.2.3:25": {good}},
+			"192.0.2.2:25": {steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 451 4.3.0 x", "> 451 4.3.0 x", "> 451 4.3.0 x", "< RSET", "< QUIT")}, "192.0.2.3:25": {good}},
 			"0 deferred 4.3.0 mx2.test[192.0.2.2]:25 tls=none (host mx2.test[192.0.2.2] said: 451 4.3.0 x (in reply to MAIL FROM command))",
 			"QID: lost connection with mx1.test[192.0.2.1] while sending MAIL FROM", "192.0.2.1:25 192.0.2.2:25"},
 		{"nobody", nil, "0 deferred 4.4.1 none tls=none? SITE (connect to mx3.test[192.0.2.3]:25: Connection refused)",
@@ -181,6 +182,7 @@ func TestFailover(t *testing.T) {
 func TestReuse(t *testing.T) {
 	t.Parallel()
 	round := steps(mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 250 ok", "> 354 go", "data", "> 250 2.0.0 ok")
+	again := steps("< RSET", round[:3], "> 250 reset", round[3:])
 	tests := []struct {
 		name    string
 		scripts [][]string
@@ -188,9 +190,9 @@ func TestReuse(t *testing.T) {
 		want    string
 		dialled int
 	}{
-		{"three messages, one connection", [][]string{steps(hello, round, round, round, "< QUIT", "end")}, []bool{true, true, false}, "0 2 3", 1},
+		{"three messages, one connection", [][]string{steps(hello, round, again, again, "< QUIT", "end")}, []bool{true, true, false}, "0 2 3", 1},
 		{"server closed meanwhile", [][]string{steps(hello, round, "drop"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
-		{"421 meanwhile", [][]string{steps(hello, round, mailLine, "> 421 idle too long", "drop"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
+		{"421 meanwhile", [][]string{steps(hello, round, "< RSET", "> 421 idle too long", "drop"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
 		{"silent meanwhile", [][]string{steps(hello, round, "stall"), steps(hello, round, "< QUIT", "end")}, []bool{true, false}, "0 0", 2},
 		{"after a refusal", [][]string{steps(hello, mailLine, "< RCPT TO:<b@example.test>", "< DATA", "> 250 ok", "> 550 no", "> 554 no", "< RSET", round[:3], "> 250 reset", round[3:], "< QUIT", "end")}, []bool{true, false}, "0 2", 1},
 	}
@@ -203,7 +205,7 @@ func TestReuse(t *testing.T) {
 				var uses []string
 				for _, more := range tt.more {
 					d := w.delivery("example.test", "b@example.test")
-					d.MoreQueued = more
+					d.Reuse = agent.Reuse{Load: true, Store: more}
 					r := c.Deliver(t.Context(), d)
 					if len(r) != 1 {
 						t.Fatalf("%d results", len(r))
@@ -231,7 +233,7 @@ func TestIdleConnectionsExpire(t *testing.T) {
 		w := one(t, steps(hello, round, "< QUIT", "end"))
 		c := w.client(w.config())
 		d := w.delivery("example.test", "b@example.test")
-		d.MoreQueued = true
+		d.Reuse = agent.Reuse{Load: true, Store: true}
 		c.Deliver(t.Context(), d)
 		w.wg.Wait() // time passes by itself
 		if c.pool.count != 0 || len(c.pool.idle) != 0 {

@@ -234,7 +234,19 @@ func (s *session) quit() {
 		timeout = min(timeout, time.Second)
 	}
 	setDeadline(s.conn, timeout)
-	if _, err := s.conn.Write([]byte("QUIT\r\n")); err != nil || s.c.Settings.SkipQuitResponse {
+	text := "QUIT\r\n"
+	if s.dirty {
+		// A transaction that came to nothing is taken back.
+		if s.feat&featPipelining == 0 {
+			s.conn.Write([]byte("RSET\r\n"))
+			if _, err := s.read(timeout, nil); err != nil {
+				return
+			}
+		} else {
+			text = "RSET\r\nQUIT\r\n"
+		}
+	}
+	if _, err := s.conn.Write([]byte(text)); err != nil || s.c.Settings.SkipQuitResponse {
 		return
 	}
 	s.read(timeout, nil)

@@ -135,6 +135,9 @@ func (e *Env) flushQueue(c *config, mode byte, arg string) int {
 		if !validSite(arg) {
 			return e.Fatalf(exUnavailable, "Cannot flush mail queue - invalid destination: \"%s\"", shorten(arg))
 		}
+		if !c.mayFlushSite(arg) {
+			return e.Fatalf(exUnavailable, "Flush service is not configured for destination \"%s\"", arg)
+		}
 		f.Site = arg
 	}
 	err := control.NewClient(c.settings.QueueDirectory).Flush(context.Background(), f)
@@ -144,11 +147,33 @@ func (e *Env) flushQueue(c *config, mode byte, arg string) int {
 	case errors.Is(err, control.ErrNotEligible):
 		return e.Fatalf(exUnavailable, "Flush service is not configured for destination \"%s\"", arg)
 	case errors.Is(err, control.ErrUnavailable):
+		if mode != 'f' {
+			e.Warnf("connect to public/flush: %s", reason(err))
+		}
 		return e.Fatalf(exUnavailable, "Cannot flush mail queue - mail system is down")
 	case control.Denied(err):
 		return e.Fatalf(exUnavailable, "Cannot flush mail queue: Permission denied")
 	}
 	return e.Fatalf(exUnavailable, "Cannot flush mail queue: %v", err)
+}
+
+// mayFlushSite tells whether fast_flush_domains has a site, with a server and
+// without one. A list that cannot be asked is the server's affair.
+func (c *config) mayFlushSite(site string) bool {
+	items, err := c.View(nil).List("fast_flush_domains")
+	if err != nil {
+		return true
+	}
+	set, done := openTables(c.Config)
+	defer done()
+	domains, err := set.DomainList("fast_flush_domains", items, true)
+	if err != nil {
+		return true
+	}
+	ctx, cancel := tableContext()
+	defer cancel()
+	ok, err := domains.Match(ctx, site)
+	return ok || err != nil
 }
 
 // shorten cuts text of a user for a message.

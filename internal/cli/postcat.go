@@ -25,6 +25,8 @@ const postcatUsage = "usage: postcat [-b (body text)] [-c config_dir] [-d (decim
 type catOptions struct {
 	body, envelope, header bool
 	types, offsets         bool
+	// names prints the names of record types before text that has none.
+	names bool
 }
 
 // runPostcat is postcat(1). Queue files of Postfix do not exist here: messages
@@ -58,6 +60,8 @@ func runPostcat(e *Env) int {
 			o.offsets = true
 		case 'q':
 			byID = true
+		case 'v':
+			o.names = true
 		}
 	}
 	if !o.body && !o.envelope && !o.header {
@@ -275,6 +279,14 @@ func clientAttributes(e *mail.Envelope) []attribute {
 		attribute{"client_port", c.Port}, attribute{"helo_name", c.Helo}, attribute{"protocol_name", c.Proto})
 }
 
+// line prints a line of the content.
+func (p *catPrinter) line(text string) {
+	if p.o.names {
+		text = "regular_text: " + text
+	}
+	p.record(recLine, text)
+}
+
 // content prints header and body with LF line ends.
 func (p *catPrinter) content(c mail.Content) error {
 	r, err := c.Open()
@@ -291,10 +303,10 @@ func (p *catPrinter) content(c mail.Content) error {
 			if inHeader && text == "" {
 				inHeader = false
 				if p.o.body {
-					p.record(recLine, text)
+					p.line(text)
 				}
 			} else if (inHeader && p.o.header) || (!inHeader && p.o.body) {
-				p.record(recLine, text)
+				p.line(text)
 			}
 			p.offset += int64(len(line))
 		}

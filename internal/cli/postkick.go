@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +43,9 @@ func runPostkick(e *Env) int {
 		}
 	}
 	if err != nil {
-		e.Warnf("unable to look up %s/%s: %s", class, service, reason(err))
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			e.Warnf("unable to look up %s/%s: %s", class, service, reason(err))
+		}
 		e.Warnf("Cannot contact class %s service %s - perhaps the mail system is down", class, service)
 		return 1
 	}
@@ -140,18 +143,33 @@ func (e *lockStyleError) Error() string {
 
 // lockFolder takes the locks that a style such as "fcntl, dotlock" names.
 func lockFolder(path, style string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, errors.New(reason(err))
+	words := strings.FieldsFunc(style, func(r rune) bool { return strings.ContainsRune(", \t", r) })
+	for _, word := range words {
+		if word != "flock" && word != "fcntl" && word != "dotlock" {
+			return nil, &lockStyleError{word: word, style: style}
+		}
 	}
-	undo := []func(){func() { f.Close() }}
+	var undo []func()
 	unlock = func() {
 		for i := len(undo) - 1; i >= 0; i-- {
 			undo[i]()
 		}
 	}
-	for _, word := range strings.FieldsFunc(style, func(r rune) bool { return strings.ContainsRune(", \t", r) }) {
-		var try func() error
+	// The lock file first: it needs no folder.
+	if slices.Contains(words, "dotlock") {
+		if err := retryLock(func() error { return dotlock(path) }); err != nil {
+			return nil, fmt.Errorf("unable to create lock file %s.lock: %s", path, reason(err))
+		}
+		undo = append(undo, func() { _ = os.Remove(filepath.Clean(path) + ".lock") })
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		unlock()
+		return nil, errors.New(reason(err))
+	}
+	undo = append(undo, func() { f.Close() })
+	for _, word := range words {
+		try := func() error { return nil }
 		switch word {
 		case "flock":
 			try = func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
@@ -159,17 +177,8 @@ func lockFolder(path, style string) (unlock func(), err error) {
 			try = func() error {
 				return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK})
 			}
-		case "dotlock":
-			try = func() error { return dotlock(path) }
-			undo = append(undo, func() { _ = os.Remove(path + ".lock") })
-		default:
-			unlock()
-			return nil, &lockStyleError{word: word, style: style}
 		}
 		if err := retryLock(try); err != nil {
-			if word == "dotlock" {
-				undo = undo[:len(undo)-1] // somebody else's
-			}
 			unlock()
 			return nil, fmt.Errorf("unable to lock for exclusive access: %s", reason(err))
 		}
@@ -181,8 +190,8 @@ func lockFolder(path, style string) (unlock func(), err error) {
 func retryLock(try func() error) error {
 	var err error
 	for i := range lockAttempts {
-		if err = try(); err == nil {
-			return nil
+		if err = try(); err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			return err // waiting does not help
 		}
 		if i+1 < lockAttempts {
 			time.Sleep(lockPause)

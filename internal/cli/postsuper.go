@@ -53,7 +53,11 @@ var superQueues = []string{"maildrop", "incoming", "active", "deferred", "hold",
 // runPostsuper is postsuper(1).
 func runPostsuper(e *Env) int {
 	var dir string
-	jobs := map[byte]*superJob{}
+	type request struct {
+		opt byte
+		arg string
+	}
+	var requests []request
 	g := NewGetopt(e.Args, "c:d:e:f:h:H:pr:sSv")
 	for {
 		opt, err := g.Next()
@@ -70,7 +74,7 @@ func runPostsuper(e *Env) int {
 		case 'p', 's', 'S', 'v':
 			// Our store has no stray files and no directory structure to repair.
 		default:
-			e.superID(jobs, opt, g.Arg)
+			requests = append(requests, request{opt, g.Arg})
 		}
 	}
 	c, err := e.load(dir)
@@ -86,8 +90,12 @@ func runPostsuper(e *Env) int {
 			return e.Fatalf(1, "invalid directory name: %s", name)
 		}
 	}
-	if len(jobs) == 0 {
+	if len(requests) == 0 {
 		return 0
+	}
+	jobs := map[byte]*superJob{}
+	for _, r := range requests {
+		e.superID(jobs, r.opt, r.arg) // here, so that what is wrong with it is logged
 	}
 	return e.superRun(c, jobs, g.Args())
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
+	"postroad/internal/postscreen"
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
 	"postroad/internal/table"
@@ -53,7 +55,11 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
+	if svc.Type == "inet" {
+		srv.Master = s.rt.Master
+	}
 	srv.Flush = flusher{s}
+	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Notices = notices{s, set.ErrorRecipient}
 	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
 	if set.PeernameLookup {
@@ -190,10 +196,13 @@ func checkFilters(cfg *postconf.Config) []postconf.Problem {
 	defer func() { _ = tables.Close() }()
 	var problems []postconf.Problem
 	for _, svc := range cfg.Active() {
-		if svc.Type != "inet" || !serves(svc) {
-			continue
+		var more []postconf.Problem
+		switch {
+		case svc.Type == "inet" && svc.Program() == "postscreen":
+			_, more = postscreen.FromView(cfg.View(svc), postscreen.Deps{Tables: tables, Read: os.ReadFile})
+		case (svc.Type == "inet" || svc.Type == "pass") && svc.Program() == "smtpd":
+			_, more = smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		}
-		_, more := smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		problems = append(problems, more...)
 	}
 	return problems

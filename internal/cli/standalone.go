@@ -38,7 +38,7 @@ func (e *Env) standAlone(c *config) int {
 	srv.Cleanup = dropOff{env: e, c: c}
 	srv.Names, srv.Flush = localhost{}, unable{}
 	srv.MaxSessions = 1
-	srv.ServeConn(context.Background(), newStdConn(e.Stdin, e.Stdout))
+	srv.ServeLocal(context.Background(), newStdConn(e.Stdin, e.Stdout))
 	return 0
 }
 

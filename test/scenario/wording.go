@@ -11,7 +11,8 @@ var inner = regexp.MustCompile(`^(?:stderr: )?\w+: warning: mail_stream_cleanup:
 
 // OwnWords drops what a report says to people: the text is ours, and meant to
 // differ from Postfix's. From "This is the mail system" up to the first address
-// or the next part only that line stays. Lines about Postfix's inside go too.
+// or the next part only that line stays. It also drops what Postfix says of its
+// processes and functions and has no counterpart here.
 func OwnWords(lines []string) []string {
 	var out []string
 	skipping := false
@@ -20,6 +21,11 @@ func OwnWords(lines []string) []string {
 			skipping = false
 		}
 		if skipping || inner.MatchString(line) {
+			continue
+		}
+		// A process of Postfix that sees a new table is replaced by another;
+		// here the table is replaced.
+		if strings.HasSuffix(line, " has changed -- restarting") {
 			continue
 		}
 		out = append(out, line)

@@ -93,9 +93,6 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 		s.cancel()
 		return nil, err
 	}
-	if err := s.listenShowq(gen); err != nil {
-		s.log.Warnf("%v", err) // mail goes on without it
-	}
 	gauges := &queueGauges{s: s}
 	if err := gauges.register(rt.Metrics); err != nil {
 		s.log.Errorf("metrics: %v", err)

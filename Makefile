@@ -7,7 +7,7 @@ DESTDIR ?=
 ROUNDS ?= 200
 
 # The names under which an administrator knows the program.
-LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop \
+LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop postmulti \
 	postlog postkick postlock sendmail mailq newaliases
 
 # Debian packages whose programs the tests talk to.

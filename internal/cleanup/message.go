@@ -123,7 +123,7 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 	m.mime.init(s, m.filtered)
 	m.env = mail.Envelope{
 		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
-		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP,
+		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP, FullName: opt.FullName,
 	}
 	if m.env.Arrived.IsZero() {
 		m.env.Arrived = m.head.began

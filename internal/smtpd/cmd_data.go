@@ -57,7 +57,12 @@ func (s *session) cmdData(args string) {
 
 // content hands a piece of content to cleanup.
 func (s *session) content(p []byte) {
+	before := s.tx.bytes
 	s.tx.bytes += int64(len(p))
+	// A message on its way to a proxy has no id, and says so itself.
+	if limit := s.set.MessageLimit; limit > 0 && before <= limit && s.tx.bytes > limit && s.tx.id != "" {
+		s.log.Warnf("%s: queue file size limit exceeded", s.tx.id)
+	}
 	_, _ = s.tx.msg.Write(p) // what goes wrong is the answer of Finish
 	s.extend(len(p))
 }

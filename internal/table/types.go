@@ -41,7 +41,7 @@ var types = []Type{
 	{Name: "inline", open: openInline},
 	{Name: "internal", open: openInternal},
 	{Name: "lmdb", open: openLMDB, write: writeLMDB, suffix: ".lmdb", prefix: "lmdb:", format: lmdbFormat},
-	{Name: "mongodb"},
+	{Name: "mongodb", instead: "use mysql, pgsql, ldap or a file instead"},
 	{Name: "netinfo", instead: "no system has it any more; use ldap or a file instead"},
 	{Name: "nis", instead: "copy the map with ypcat(1) to a file for hash or lmdb, or use ldap"},
 	{Name: "nisplus", instead: "no system has it any more; use ldap or a file instead"},

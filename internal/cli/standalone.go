@@ -50,7 +50,7 @@ func standAloneView(cfg *postconf.Config) *postconf.View {
 		{"smtpd_tls_security_level", "none"}, {"smtpd_tls_wrappermode", "no"}, {"smtpd_use_tls", "no"}, {"smtpd_enforce_tls", "no"},
 		{"smtpd_tls_cert_file", ""}, {"smtpd_tls_key_file", ""}, {"smtpd_tls_chain_files", ""},
 		{"smtpd_sasl_auth_enable", "no"}, {"smtpd_sasl_exceptions_networks", ""},
-		{"smtpd_milters", ""}, {"smtpd_proxy_filter", ""},
+		{"smtpd_milters", ""}, {"smtpd_milter_maps", ""}, {"smtpd_proxy_filter", ""},
 		{"smtpd_authorized_xclient_hosts", ""}, {"smtpd_authorized_xforward_hosts", ""}, {"smtpd_authorized_verp_clients", ""},
 		{"smtpd_client_event_limit_exceptions", ""}, {"smtpd_forbid_bare_newline", "no"}, {"smtpd_forbid_bare_newline_exclusions", ""},
 		{"smtpd_forbid_unauth_pipelining", "no"}, {"local_header_rewrite_clients", "permit_inet_interfaces"}, {"mynetworks", "127.0.0.0/8"},
@@ -130,6 +130,9 @@ func (m *letter) AddRecipient(r mail.Recipient) {
 
 // Header implements smtpd.Message.
 func (m *letter) Header(field string) { _, _ = m.Write([]byte(field + "\r\n")) }
+
+// Objected implements smtpd.Message; filters see the message when it is picked up.
+func (*letter) Objected() bool { return false }
 
 // Apply implements smtpd.Message; nobody asks for an action.
 func (*letter) Apply(access.Actions) {}

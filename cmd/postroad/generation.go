@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"strings"
 
 	"postroad/internal/agent"
 	"postroad/internal/agent/smtp"
@@ -40,6 +43,7 @@ type Settings struct {
 	UTF8           bool   `postconf:"smtputf8_enable"`
 	DefaultTable   string `postconf:"default_database_type"`
 	SyslogName     string `postconf:"syslog_name"`
+	MailName       string `postconf:"mail_name"`
 	MessageLimit   int64  `postconf:"message_size_limit"`
 	// FlushUsers and MailqUsers are those who may ask for what the commands do.
 	FlushUsers   []string `postconf:"authorized_flush_users"`
@@ -127,9 +131,9 @@ func (b *builder) service(g *master.Generation, name string) *postconf.View {
 func (b *builder) transports(gen *generation) {
 	deps := &agent.Deps{
 		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Resolve: gen.rewrite.Resolve,
-		Rewrite: func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
-		Submit:  gen.forward,
-		Log:     event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
+		Rewrite:   func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
+		Addresses: entries, Pass: gen.pass, Submit: gen.forward,
+		Log: event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
 	}
 	main := gen.cfg.View(nil)
 	for _, s := range gen.cfg.Active() {
@@ -147,6 +151,30 @@ func (b *builder) transports(gen *generation) {
 		gen.qmgr.Transports[mail.Transport(s.Name)] = &qmgr.Transport{Agent: a, Limits: limits, LogName: logName(view, s.Program())}
 	}
 	gen.qmgr.Fallback = &qmgr.Transport{Agent: unavailable{}, LogName: gen.settings.SyslogName + "/error", Limits: qmgr.Limits{Initial: 5, Recipients: 50}}
+}
+
+// entries finds the entries of an alias or a .forward file.
+func entries(list string) []agent.Entry {
+	var out []agent.Entry
+	for spot := range rewrite.HeaderAddresses(list) {
+		out = append(out, agent.Entry{Address: spot.Addr, Text: list[spot.Start:spot.End]})
+	}
+	return out
+}
+
+// pass has another transport of this generation deliver, in place of local(8).
+func (g *generation) pass(ctx context.Context, to string, d *agent.Delivery) ([]mail.Result, string, bool) {
+	name, nexthop, _ := strings.Cut(to, ":")
+	t := g.qmgr.Transports[mail.Transport(name)]
+	if t == nil {
+		return nil, "", false
+	}
+	d.Route.Transport = mail.Transport(name)
+	if nexthop != "" {
+		d.Route.Nexthop = mail.Nexthop(nexthop)
+	}
+	d.Logger = d.Logger.With(t.LogName, os.Getpid())
+	return t.Agent.Deliver(ctx, d), t.LogName, true
 }
 
 // logName is the tag of a service's log lines: its own syslog_name and its program.

@@ -49,6 +49,12 @@ func newBench(t *testing.T, program, mainCF string) *bench {
 			}
 			return mail.Route{Transport: "smtp", Nexthop: mail.Nexthop(r.Domain()), Recipient: r}, nil
 		},
+		Addresses: func(list string) (out []agent.Entry) {
+			for _, text := range postconf.SplitList(strings.ReplaceAll(list, `"`, "")) {
+				out = append(out, agent.Entry{Address: mail.Address(strings.TrimPrefix(text, `\`)), Text: text})
+			}
+			return out
+		},
 		Submit: func(_ context.Context, f *agent.Forward) (mail.QueueID, error) {
 			b.forwards = append(b.forwards, f)
 			return "NEWMSG", nil
@@ -191,7 +197,7 @@ allow_mail_to_commands =
 		"nobody-here@mx.test": "bounced unknown user: \"nobody-here\"",
 		"cmd@mx.test":         "bounced mail to command is restricted",
 		"postmaster@mx.test":  "sent discarded",
-		"circle@mx.test":      "sent discarded",
+		"circle@mx.test":      "bounced recipient nesting limit exceeded",
 	} {
 		b.forwards = nil
 		res := one(t, b, mail.Route{Transport: route, Nexthop: "mx.test"}, rcpt)

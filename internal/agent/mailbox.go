@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/mail"
@@ -21,6 +23,12 @@ type mailbox struct {
 	uid, gid int
 	limit    int64
 	locks    []string
+	// user is the name of the owner; named says that an alias or a user named the
+	// file.
+	user  string
+	named bool
+	// sender is for the line that begins a message in a mailbox file.
+	sender mail.Address
 	// headers are the lines in front: Return-Path, X-Original-To, Delivered-To.
 	headers string
 }
@@ -80,7 +88,7 @@ func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d
 	req := &privdeliver.Request{
 		Kind: privdeliver.Mbox, Path: b.path, Prefix: []byte(b.headers), Size: d.Content.Size(), Limit: b.limit,
 		Locks: b.locks, Attempts: s.LockAttempts, Delay: s.LockDelay, Stale: s.StaleLock,
-		From: fromLine(d.Envelope.Sender, time.Now()),
+		From: fromLine(b.sender, time.Now()), Named: b.named,
 	}
 	what := "mailbox"
 	if b.isMaildir() {
@@ -96,7 +104,10 @@ func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d
 	if err != nil {
 		return mail.Result{Enhanced: "4.3.0", Text: fmt.Sprintf("cannot deliver to %s %s: %v", what, b.path, err)}
 	}
-	out := mailboxResult(res, what, b.path)
+	if res.Warning != "" {
+		d.Logger.Warnf("%s", res.Warning)
+	}
+	out := b.result(res)
 	if res.Unsynced {
 		out.Sync = s.syncer(users, b, req)
 	}
@@ -115,20 +126,53 @@ func (s *MailboxSettings) syncer(users *privdeliver.Users, b *mailbox, req *priv
 	}
 }
 
-func mailboxResult(res privdeliver.Result, what, path string) mail.Result {
-	switch res.Class {
-	case privdeliver.OK:
-		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "delivered to " + what}
-	case privdeliver.Quota:
-		return mail.Result{Outcome: mail.Bounced, Enhanced: "5.2.2", Text: res.Text}
-	case privdeliver.NotFound, privdeliver.Permission:
-		text := res.Text
-		if what == "maildir" {
-			text = fmt.Sprintf("maildir delivery failed: create maildir file %s: %s", path, res.Text)
+// result turns what came of a delivery into an answer.
+func (b *mailbox) result(res privdeliver.Result) mail.Result {
+	if res.Class == privdeliver.OK {
+		text := "delivered to mailbox"
+		switch {
+		case b.isMaildir():
+			text = "delivered to maildir"
+		case b.named:
+			text = "delivered to file: " + b.path
 		}
-		return mail.Result{Enhanced: "4.2.0", Text: text}
+		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: text}
 	}
-	return mail.Result{Enhanced: "4.2.0", Text: res.Text}
+	out := mail.Result{Enhanced: res.Code, Text: b.failure(res.Text)}
+	if out.Enhanced == "" {
+		out.Enhanced = "4.2.0"
+	}
+	if out.Enhanced[0] == '5' {
+		out.Outcome = mail.Bounced
+	}
+	return out
+}
+
+// failure says what could not be done.
+func (b *mailbox) failure(why string) string {
+	switch {
+	case b.isMaildir():
+		return "maildir delivery failed: " + why
+	case b.named:
+		return fmt.Sprintf("cannot append message to file %s: %s", b.path, why)
+	case b.user == "":
+		return fmt.Sprintf("cannot update mailbox %s: %s", b.path, why)
+	}
+	return fmt.Sprintf("cannot update mailbox %s for user %s. %s", b.path, b.user, why)
+}
+
+// spoolGroup is the group that may write to the directory of mailbox files: a
+// user's process that makes a mailbox there needs it. The user's own group serves
+// where everybody may.
+func spoolGroup(dir string, own int) int {
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o002 != 0 || info.Mode().Perm()&0o020 == 0 {
+		return own
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Gid != 0 {
+		return int(st.Gid)
+	}
+	return own
 }
 
 // lockStyles checks mailbox_delivery_lock.

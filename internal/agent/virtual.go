@@ -79,6 +79,7 @@ func (a *virtual) deliver(ctx context.Context, d *Delivery, r *mail.Recipient) m
 		}
 		return mail.Result{Outcome: mail.Deliverable, Enhanced: "2.0.0", Text: "delivers to " + what}
 	}
+	box.sender = d.Envelope.Sender
 	box.headers = prefix(d.Envelope.Sender, r.Original, user)
 	return a.common.write(ctx, a.deps.Users, d, r, box)
 }

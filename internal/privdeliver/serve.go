@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // SocketFD is the descriptor on which a process started for a user finds its
@@ -26,6 +27,7 @@ func Main() int {
 		fmt.Fprintln(os.Stderr, "privdeliver: fatal: refusing to run as root")
 		return 1
 	}
+	syscall.Umask(0o077) // what a command makes is the user's alone
 	f := os.NewFile(SocketFD, "socket")
 	conn, err := net.FileConn(f)
 	_ = f.Close()

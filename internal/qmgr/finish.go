@@ -102,9 +102,13 @@ func (m *Manager) failedDone(msg *message, c *queue.Change) {
 		c.Take(j)
 	}
 	if len(msg.env.Recipients) > 1 {
-		c.Done(msg.env.ID, msg.failedNums)
+		nums := make([]int32, len(msg.undone))
+		for i, a := range msg.undone {
+			nums[i] = a.num
+		}
+		c.Done(msg.env.ID, nums)
 	}
-	msg.done += len(msg.failed)
+	msg.done += len(msg.undone)
 }
 
 // postpone puts failed recipients whose report could not be sent back into the
@@ -119,9 +123,12 @@ func (m *Manager) postpone(msg *message, c *queue.Change, wake []wakeup) []wakeu
 	msg.nextNo++
 	job := &queue.Job{ID: msg.env.ID, No: msg.nextNo, Dest: dest, Due: due, LastTry: time.Now(), Attempts: 1}
 	m.mu.Unlock()
-	for i, r := range msg.failed {
-		w := queue.Waiting{Enhanced: r.Result.Enhanced, Text: r.Result.Text}
-		job.Waiting = group(job.Waiting, w, msg.failedNums[i])
+	if len(msg.undone) == 0 {
+		return wake // what bounced is part of recipients that are tried again
+	}
+	for _, a := range msg.undone {
+		w := queue.Waiting{Enhanced: a.res.Enhanced, Text: a.res.Text}
+		job.Waiting = group(job.Waiting, w, a.num)
 	}
 	c.Put(job)
 	return append(wake, wakeup{dest, due})

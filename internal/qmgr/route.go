@@ -1,7 +1,9 @@
 package qmgr
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +85,7 @@ type planned struct {
 // now come back as unresolved.
 func (m *Manager) plan(msg *message, nums []int32) (plans []*planned, unresolved []answer) {
 	gen := m.gen.Load()
+	sortRecipients(msg.env, nums)
 	type key struct {
 		transport mail.Transport
 		name      string
@@ -129,6 +132,24 @@ func (m *Manager) plan(msg *message, nums []int32) (plans []*planned, unresolved
 		p.job.nums = append(p.job.nums, num)
 	}
 	return plans, unresolved
+}
+
+// sortRecipients orders recipients by domain and name, as the sessions of
+// Postfix show them to the next server.
+func sortRecipients(env *mail.Envelope, nums []int32) {
+	if len(nums) < 2 {
+		return
+	}
+	type key struct{ domain, name string }
+	keys := make(map[int32]key, len(nums))
+	for _, n := range nums {
+		name, domain := env.Recipients[n].Address.Fold().Split()
+		keys[n] = key{domain, name}
+	}
+	slices.SortStableFunc(nums, func(a, b int32) int {
+		x, y := keys[a], keys[b]
+		return cmp.Or(strings.Compare(x.domain, y.domain), strings.Compare(x.name, y.name))
+	})
 }
 
 // route resolves one recipient; a content filter takes all of a message.

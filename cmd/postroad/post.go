@@ -125,7 +125,11 @@ func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.
 		return nil, err
 	}
 	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: true})
-	msg.AddRecipient(mail.Recipient{Address: e.Recipient, Original: e.Recipient})
+	rcpt := mail.Recipient{Address: e.Recipient, Original: e.Original}
+	if rcpt.Original == "" {
+		rcpt.Original = e.Recipient
+	}
+	msg.AddRecipient(rcpt)
 	return report{msg}, nil
 }
 

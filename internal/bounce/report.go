@@ -18,14 +18,17 @@ import (
 type notice struct {
 	kind   *kind
 	report *Report
-	// from is empty but for notices to the postmaster.
+	// from is empty but for notices to the postmaster; original is to as main.cf
+	// names it.
 	from, to   mail.Address
+	original   mail.Address
 	recipients []Failed
 	// copy marks a notice to the postmaster: no opening text.
 	copy        bool
 	headersOnly bool
-	// log is how the log calls it.
-	log string
+	// log is how the log calls it. A copy is sent for a class of notify_classes;
+	// doing is for the log when it cannot be.
+	log, class, doing string
 }
 
 // dateForm is RFC 5322 3.3 as mail systems write it, with the name of the zone.
@@ -192,9 +195,7 @@ func (s *Service) facts(p *printer, n *notice, boundary string) {
 		p.line("Original-Envelope-Id: ", s.text(fromXtext(env.EnvID), env.SMTPUTF8))
 	}
 	p.line("X-", s.set.MailName, "-Queue-ID: ", string(env.ID))
-	if env.Sender != "" {
-		p.line("X-", s.set.MailName, "-Sender: ", s.typed(n, env.Sender))
-	}
+	p.line("X-", s.set.MailName, "-Sender: ", s.typed(n, s.author(env)))
 	if !env.Arrived.IsZero() {
 		p.line("Arrival-Date: ", env.Arrived.Format(dateForm))
 	}
@@ -274,11 +275,19 @@ func (s *Service) original(p *printer, n *notice, boundary string, eight bool) e
 		return err
 	}
 	defer r.Close()
-	p.line("Return-Path: <", s.text(env.Sender.External(), env.SMTPUTF8), ">")
+	p.line("Return-Path: <", s.text(s.author(env).External(), env.SMTPUTF8), ">")
 	if headers {
 		return copyHeader(p.w, r)
 	}
 	return copyMessage(p.w, r)
+}
+
+// author is the sender of a message, or who stands for nobody.
+func (s *Service) author(env *mail.Envelope) mail.Address {
+	if env.Sender == "" {
+		return mail.Address("MAILER-DAEMON@" + s.set.MyHostname)
+	}
+	return env.Sender
 }
 
 // copyMessage copies all of the original and ends its last line.

@@ -33,6 +33,8 @@ type Report struct {
 // Envelope is that of a notification.
 type Envelope struct {
 	Sender, Recipient mail.Address
+	// Original is the recipient as main.cf names it, where that is not complete.
+	Original mail.Address
 	// SMTPUTF8 and EightBit are inherited from the original.
 	SMTPUTF8, EightBit bool
 }
@@ -106,21 +108,18 @@ func (s *Service) Failure(ctx context.Context, r *Report) (mail.QueueID, error) 
 			return "", nil
 		}
 		return s.send(ctx, &notice{
-			kind: failureKind, report: r, to: s.complete(s.set.DoubleBounceRecipient), from: s.double, copy: true,
+			kind: failureKind, report: r, to: s.complete(s.set.DoubleBounceRecipient), original: mail.Address(s.set.DoubleBounceRecipient), from: s.double, copy: true,
 			recipients: r.Recipients, log: "postmaster non-delivery notification",
 		})
 	}
-	id, err := s.send(ctx, &notice{
+	return s.pair(ctx, &notice{
 		kind: failureKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyFailure),
 		headersOnly: env.Ret == mail.RetHeaders, log: "sender non-delivery notification",
+	}, &notice{
+		kind: failureKind, report: r, to: s.complete(s.set.BounceRecipient), original: mail.Address(s.set.BounceRecipient), from: s.double,
+		copy: true, recipients: r.Recipients, headersOnly: true, class: "bounce", doing: "bouncing to",
+		log: "postmaster non-delivery notification",
 	})
-	if err == nil && s.notifies("bounce") {
-		s.copy(ctx, &notice{
-			kind: failureKind, report: r, to: s.complete(s.set.BounceRecipient), from: s.double, copy: true,
-			recipients: r.Recipients, headersOnly: true, log: "postmaster non-delivery notification",
-		}, "bouncing to")
-	}
-	return id, err
 }
 
 // Delay warns about recipients that could not be delivered to yet.
@@ -135,21 +134,18 @@ func (s *Service) Delay(ctx context.Context, r *Report) (mail.QueueID, error) {
 			return "", nil
 		}
 		return s.send(ctx, &notice{
-			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), from: s.double, copy: true,
+			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), original: mail.Address(s.set.DelayRecipient), from: s.double, copy: true,
 			recipients: r.Recipients, log: "postmaster delay notification",
 		})
 	}
-	id, err := s.send(ctx, &notice{
+	return s.pair(ctx, &notice{
 		kind: delayKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyDelay),
 		headersOnly: true, log: "sender delay notification",
+	}, &notice{
+		kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), original: mail.Address(s.set.DelayRecipient), from: s.double,
+		copy: true, recipients: r.Recipients, headersOnly: true, class: "delay", doing: "warning",
+		log: "postmaster delay notification",
 	})
-	if err == nil && s.notifies("delay") {
-		s.copy(ctx, &notice{
-			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), from: s.double, copy: true,
-			recipients: r.Recipients, headersOnly: true, log: "postmaster delay notification",
-		}, "warning")
-	}
-	return id, err
 }
 
 // Success reports deliveries to those who asked: with NOTIFY=SUCCESS (RFC 3461
@@ -170,7 +166,7 @@ func (s *Service) Success(ctx context.Context, r *Report) (mail.QueueID, error) 
 		s.log.Infof("%s: not sending trace/success notification for single-bounce message", env.ID)
 		return "", nil
 	case env.Sender == "":
-		n.to, n.from = s.complete(s.set.DoubleBounceRecipient), s.double
+		n.to, n.original, n.from = s.complete(s.set.DoubleBounceRecipient), mail.Address(s.set.DoubleBounceRecipient), s.double
 	}
 	return s.send(ctx, n)
 }
@@ -198,31 +194,82 @@ func succeeded(all []Failed) []Failed {
 	return out
 }
 
-// send posts one notification. Nothing to tell is no error.
-func (s *Service) send(ctx context.Context, n *notice) (mail.QueueID, error) {
-	if len(n.recipients) == 0 {
-		return "", nil
-	}
-	env := n.report.Envelope
-	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
+// pair posts a notification to the sender and the copy that the postmaster wants.
+// The copy is begun before the other is queued, so that the log names both in the
+// order in which Postfix does; that it cannot be posted is no failure.
+func (s *Service) pair(ctx context.Context, n, copy *notice) (mail.QueueID, error) {
+	first, err := s.begin(ctx, n)
 	if err != nil {
-		return "", s.failed(n, err)
+		return "", err
 	}
-	s.log.Emit(event.Notified{ID: env.ID, What: n.log, NewID: m.ID(), Kind: n.kind.label})
-	if err := s.write(m, m.ID(), n); err != nil {
-		m.Abort()
-		return "", s.failed(n, err)
+	var second *draft
+	if s.notifies(copy.class) {
+		second, err = s.begin(ctx, copy)
 	}
-	if err := m.Commit(ctx); err != nil {
-		return "", s.failed(n, err)
+	id, firstErr := first.finish(ctx)
+	if firstErr != nil {
+		second.abort()
+		return "", firstErr
 	}
-	return m.ID(), nil
+	if err == nil {
+		_, err = second.finish(ctx)
+	}
+	if err != nil {
+		s.log.Warnf("%s: postmaster notice failed while %s %s", n.report.Envelope.ID, copy.doing, n.report.Envelope.Sender.External())
+	}
+	return id, nil
 }
 
-// copy posts a notice to the postmaster that must not fail the report itself.
-func (s *Service) copy(ctx context.Context, n *notice, doing string) {
-	if _, err := s.send(ctx, n); err != nil {
-		s.log.Warnf("%s: postmaster notice failed while %s %s", n.report.Envelope.ID, doing, n.report.Envelope.Sender.External())
+// send posts one notification. Nothing to tell is no error.
+func (s *Service) send(ctx context.Context, n *notice) (mail.QueueID, error) {
+	d, err := s.begin(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	return d.finish(ctx)
+}
+
+// draft is a notification that has a queue id and no text yet; nil when there is
+// nothing to tell.
+type draft struct {
+	s *Service
+	n *notice
+	m Message
+}
+
+// begin begins a notification.
+func (s *Service) begin(ctx context.Context, n *notice) (*draft, error) {
+	if len(n.recipients) == 0 {
+		return nil, nil
+	}
+	env := n.report.Envelope
+	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, Original: n.original, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
+	if err != nil {
+		return nil, s.failed(n, err)
+	}
+	s.log.Emit(event.Notified{ID: env.ID, What: n.log, NewID: m.ID(), Kind: n.kind.label})
+	return &draft{s, n, m}, nil
+}
+
+// finish writes and posts it.
+func (d *draft) finish(ctx context.Context) (mail.QueueID, error) {
+	if d == nil {
+		return "", nil
+	}
+	if err := d.s.write(d.m, d.m.ID(), d.n); err != nil {
+		d.m.Abort()
+		return "", d.s.failed(d.n, err)
+	}
+	if err := d.m.Commit(ctx); err != nil {
+		return "", d.s.failed(d.n, err)
+	}
+	return d.m.ID(), nil
+}
+
+// abort drops it.
+func (d *draft) abort() {
+	if d != nil {
+		d.m.Abort()
 	}
 }
 

@@ -220,6 +220,17 @@ func (m *Manager) logDelivery(msg *message, d *agent.Delivery, a answer, softene
 	})
 }
 
+// logDiscarded logs a recipient that the queue manager takes care of itself.
+func (m *Manager) logDiscarded(msg *message, a answer) {
+	now := time.Now()
+	m.log.Emit(&event.Delivery{
+		ID: msg.env.ID, To: a.rcpt.Address, OrigTo: a.rcpt.Original, Transport: "discard",
+		DSN: a.res.Enhanced, Outcome: a.res.Outcome, Reason: a.res.Text,
+		DelayDigits: m.gen.Load().Settings.DelayDigits,
+		Times:       event.Times{Arrived: msg.env.Arrived, Active: msg.active, Started: now, Done: now},
+	})
+}
+
 // logUndelivered logs a recipient that was not tried, as error(8) does.
 func (m *Manager) logUndelivered(msg *message, a answer) {
 	now := time.Now()

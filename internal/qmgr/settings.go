@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"strings"
 	"time"
 
 	"postroad/internal/mail"
@@ -47,4 +48,10 @@ func (s *Settings) retryAt(now, arrived time.Time) time.Time {
 // expired tells whether a message that failed now has waited long enough.
 func (s *Settings) expired(env *mail.Envelope, now time.Time) bool {
 	return now.Sub(env.Arrived) >= s.lifetime(env.Sender)
+}
+
+// discards tells whether mail is for the sender of our own notices, which nobody
+// reads.
+func (s *Settings) discards(r mail.Route) bool {
+	return r.Class == mail.ClassLocal && s.DoubleBounce != "" && strings.EqualFold(r.Recipient.Local(), s.DoubleBounce)
 }

@@ -51,6 +51,7 @@ func (t *task) alias(ctx context.Context, f frame, name string) bool {
 		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "alias database unavailable"})
 		return true
 	}
+	t.expanded(&next, next.owner != "")
 	if t.entries(ctx, hit.Value, next) == 0 {
 		t.warnf("no recipient in alias lookup result for %s", name)
 		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "alias database unavailable"})
@@ -91,7 +92,7 @@ func (t *task) setOwner(ctx context.Context, f *frame, name string) bool {
 	}
 	if !hit.Found {
 		if t.a.set.ResetOwner {
-			f.owner, f.sender, f.envelope, f.rcpt = "", t.d.Envelope.Sender, t.d.Envelope, inheritFrom(t.r, f.rcpt.Address)
+			f.owner, f.sender, f.envelope, f.rcpt = "", t.d.Envelope.Sender, t.d.Envelope, inheritFrom(&t.top, f.rcpt.Address)
 		}
 		return true
 	}
@@ -106,6 +107,25 @@ func (t *task) setOwner(ctx context.Context, f *frame, name string) bool {
 	f.envelope = &env
 	f.rcpt = mail.Recipient{Address: f.rcpt.Address}
 	return true
+}
+
+// expanded takes the wish to hear of success from a recipient that an alias stands
+// for: the expansion is the success that is reported, what becomes of the members
+// is not (RFC 3461 5.2.7). An alias with an owner is the end of the delivery. The
+// same holds for a .forward file.
+func (t *task) expanded(f *frame, end bool) {
+	if t.top.Notify&mail.NotifySuccess == 0 {
+		return
+	}
+	t.reported = &mail.Step{Recipient: t.top, Unlogged: true, Result: mail.Result{
+		Outcome: mail.Sent, Enhanced: "2.0.0", Text: "alias expanded", Relay: t.d.service(),
+		DiagnosticType: "X-Postfix", Expanded: !end,
+	}}
+	for _, r := range []*mail.Recipient{&t.top, &f.rcpt} {
+		if r.Notify &^= mail.NotifySuccess; r.Notify == 0 && !end {
+			r.Notify = mail.NotifyNever
+		}
+	}
 }
 
 // inheritFrom is a recipient with what the sender asked for.

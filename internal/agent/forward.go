@@ -53,7 +53,13 @@ func (t *task) dotForward(ctx context.Context, f frame) bool {
 			next.extension = ""
 		}
 		t.inherit(&next, fromForward)
-		return t.lines(ctx, text, next) > 0
+		before := *t
+		t.expanded(&next, false)
+		if t.lines(ctx, text, next) == 0 {
+			t.top, t.reported = before.top, before.reported
+			return false
+		}
+		return true
 	}
 	return false
 }

@@ -66,7 +66,7 @@ func (a *local) Deliver(ctx context.Context, d *Delivery) []mail.Result {
 		if err != nil {
 			return mail.Result{Enhanced: "4.3.0", Text: "cannot read the message: " + err.Error(), Relay: d.service()}
 		}
-		t := &task{a: a, d: d, r: r, past: past, seen: map[string]bool{}}
+		t := &task{a: a, d: d, top: *r, past: past, seen: map[string]bool{}}
 		t.recipient(ctx, frame{rcpt: *r, sender: d.Envelope.Sender, envelope: d.Envelope})
 		return t.result(ctx)
 	})
@@ -84,7 +84,10 @@ func (d *Delivery) service() string {
 type task struct {
 	a *local
 	d *Delivery
-	r *mail.Recipient
+	// top is the recipient of the message; reported is what it was when an alias
+	// was expanded in place of a delivery whose success somebody wants to hear of.
+	top      mail.Recipient
+	reported *mail.Step
 	// past are the addresses that the message was delivered to before.
 	past map[string]bool
 	// seen holds what was delivered or expanded already, so that a name that
@@ -132,13 +135,16 @@ func (t *task) result(ctx context.Context) mail.Result {
 	if !t.deferred() {
 		t.post(ctx)
 	}
+	if t.reported != nil && !t.deferred() {
+		t.steps = append(t.steps, *t.reported)
+	}
 	res := mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Relay: t.d.service(), Steps: []mail.Step{}}
 	for i, s := range t.steps {
 		if i == 0 || severity(s.Result.Outcome) > severity(res.Outcome) {
 			res = s.Result
 		}
 	}
-	alone := len(t.steps) == 1 && t.steps[0].Recipient == *t.r && t.steps[0].Agent == ""
+	alone := len(t.steps) == 1 && t.steps[0].Recipient == t.top && t.steps[0].Agent == ""
 	if !alone {
 		res.Steps = append([]mail.Step{}, t.steps...)
 	}
@@ -186,14 +192,14 @@ func (t *task) forward(f *frame) {
 	}
 	m := &Forward{Envelope: f.envelope, Content: t.d.Content, Sender: f.sender, Recipients: []mail.Recipient{f.rcpt}}
 	if t.a.prepends("forward") {
-		m.Delivered = t.r.Address.Fold()
+		m.Delivered = t.top.Address.Fold()
 	}
 	t.forwards = append(t.forwards, m)
 }
 
 // post posts the new messages.
 func (t *task) post(ctx context.Context) {
-	top := &frame{rcpt: *t.r}
+	top := &frame{rcpt: t.top}
 	for _, m := range t.forwards {
 		id, err := t.a.deps.Submit(ctx, m)
 		if err != nil {
@@ -201,7 +207,7 @@ func (t *task) post(ctx context.Context) {
 			t.step(top, mail.Result{Enhanced: "4.3.0", Text: "unable to forward message"})
 			continue
 		}
-		t.step(top, mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "forwarded as " + string(id)})
+		t.step(top, mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "forwarded as " + string(id), Relayed: true})
 	}
 }
 

@@ -84,6 +84,7 @@ func (t *task) pass(ctx context.Context, f frame, transport string) {
 	d.Reuse = Reuse{}
 	out, agent, ok := t.a.deps.Pass(ctx, transport, &d)
 	if !ok || len(out) != 1 {
+		t.warnf("connect to subsystem private/%s: No such file or directory", name)
 		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "mail transport unavailable"})
 		return
 	}
@@ -130,7 +131,7 @@ func (t *task) deliver(ctx context.Context, f frame, box *mailbox) {
 	if t.toBox(&f, box) {
 		return
 	}
-	box.headers = prefix(f.sender, f.rcpt.Original, t.r.Address)
+	box.headers = prefix(f.sender, f.rcpt.Original, t.top.Address)
 	t.step(&f, t.write(ctx, &f, box))
 }
 
@@ -168,7 +169,7 @@ func (t *task) file(ctx context.Context, f frame, path string) {
 	}
 	delivered := mail.Address("")
 	if t.a.prepends("file") {
-		delivered = t.r.Address
+		delivered = t.top.Address
 	}
 	box.headers = prefix(f.sender, f.rcpt.Original, delivered)
 	t.step(&f, t.write(ctx, &f, box))

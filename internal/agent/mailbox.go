@@ -27,6 +27,9 @@ type mailbox struct {
 	// file.
 	user  string
 	named bool
+	// virtual says that the mailbox is virtual(8)'s, who tries again where local(8)
+	// gives up.
+	virtual bool
 	// sender is for the line that begins a message in a mailbox file.
 	sender mail.Address
 	// headers are the lines in front: Return-Path, X-Original-To, Delivered-To.
@@ -139,7 +142,7 @@ func (b *mailbox) result(res privdeliver.Result) mail.Result {
 		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: text}
 	}
 	out := mail.Result{Enhanced: res.Code, Text: b.failure(res.Text)}
-	if out.Enhanced == "" {
+	if out.Enhanced == "" || out.Enhanced == "5.2.0" && b.virtual {
 		out.Enhanced = "4.2.0"
 	}
 	if out.Enhanced[0] == '5' {
@@ -155,8 +158,8 @@ func (b *mailbox) failure(why string) string {
 		return "maildir delivery failed: " + why
 	case b.named:
 		return fmt.Sprintf("cannot append message to file %s: %s", b.path, why)
-	case b.user == "":
-		return fmt.Sprintf("cannot update mailbox %s: %s", b.path, why)
+	case b.virtual:
+		return fmt.Sprintf("delivery failed to mailbox %s: %s", b.path, why)
 	}
 	return fmt.Sprintf("cannot update mailbox %s for user %s. %s", b.path, b.user, why)
 }

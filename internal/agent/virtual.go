@@ -89,7 +89,7 @@ func (a *virtual) mailbox(ctx context.Context, user mail.Address, value string) 
 	if value == "" || strings.ContainsRune(value, 0) || hasDotDot(value) {
 		return nil, fmt.Sprintf("recipient %s: bad mailbox path %q in virtual_mailbox_maps", user, value)
 	}
-	box = &mailbox{path: value, limit: a.set.MailboxLimit, locks: a.locks}
+	box = &mailbox{path: value, virtual: true, limit: a.set.MailboxLimit, locks: a.locks}
 	if base := a.set.MailboxBase; base != "" {
 		box.path = strings.TrimRight(base, "/") + "/" + strings.TrimLeft(value, "/")
 	}

@@ -66,4 +66,6 @@ type Step struct {
 	Agent string
 	// Result is how it ended; its own Steps, Sync and Index mean nothing.
 	Result Result
+	// Unlogged says that the step is for reports only.
+	Unlogged bool
 }

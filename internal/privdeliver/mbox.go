@@ -29,6 +29,9 @@ func mbox(r *Request, content io.Reader) Result {
 func openMbox(r *Request, content io.Reader) Result {
 	f, what, err := openFile(r.Path)
 	if errors.Is(err, syscall.ELOOP) {
+		if err := syscall.Access(r.Path, accessReadWrite); err != nil {
+			return mboxFailure(err, "cannot open file")
+		}
 		return Result{Class: Permission, Code: "5.2.0", Text: "file is a symbolic link"}
 	}
 	if err != nil {
@@ -66,6 +69,9 @@ func openMbox(r *Request, content io.Reader) Result {
 	}
 	return Result{}
 }
+
+// accessReadWrite are R_OK and W_OK of access(2).
+const accessReadWrite = 4 | 2
 
 // openFile opens a mailbox, or makes it; what says what was tried.
 func openFile(path string) (f *os.File, what string, err error) {

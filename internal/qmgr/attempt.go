@@ -198,6 +198,9 @@ func (m *Manager) logResult(msg *message, d *agent.Delivery, a answer, softened 
 		return
 	}
 	for _, s := range a.res.Steps {
+		if s.Unlogged {
+			continue
+		}
 		step := a
 		step.rcpt, step.res = s.Recipient, s.Result
 		from := *d

@@ -59,6 +59,7 @@ type builder struct {
 	rt       *master.Runtime
 	resolver *dns.Resolver
 	users    *privdeliver.Users
+	syncs    *agent.Syncs
 	spool    cleanup.Spool
 	problems []postconf.Problem
 }
@@ -130,7 +131,7 @@ func (b *builder) service(g *master.Generation, name string) *postconf.View {
 // transports builds the delivery agents of master.cf.
 func (b *builder) transports(gen *generation) {
 	deps := &agent.Deps{
-		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Resolve: gen.rewrite.Resolve,
+		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Syncs: b.syncs, Resolve: gen.rewrite.Resolve,
 		Rewrite:   func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
 		Addresses: entries, Pass: gen.pass, Submit: gen.forward,
 		Log: event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
@@ -192,7 +193,7 @@ func (b *builder) agent(gen *generation, view *postconf.View, deps *agent.Deps) 
 	if program == "smtp" || program == "lmtp" {
 		c, problems := smtp.FromView(view, program == "lmtp", smtp.Deps{
 			Tables: gen.tables, Resolver: b.resolver, Own: gen.rewrite.OwnAddress, Log: deps.Log,
-			Source4: gen.source(true), Source6: gen.source(false),
+			Search: gen.rewrite.AddressSearch(), Complete: deps.Rewrite, Source4: gen.source(true), Source6: gen.source(false),
 		})
 		if c == nil {
 			return nil, problems

@@ -18,8 +18,8 @@ import (
 const storeDir = "postroad"
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == master.PrivdeliverArg {
-		os.Exit(privdeliver.Main())
+	if len(os.Args) >= 2 && os.Args[1] == master.PrivdeliverArg {
+		os.Exit(privdeliver.Main(os.Args[2:]))
 	}
 	os.Exit(cli.Main(os.Args, cli.Host{
 		Program: &master.Program{

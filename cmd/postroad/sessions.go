@@ -143,7 +143,8 @@ type names struct{ r *dns.Resolver }
 
 // Names implements smtpd.Resolver.
 func (n names) Names(ctx context.Context, addr netip.Addr) ([]string, error) {
-	if name := hostsName(addr); name != "" {
+	// The hosts file counts before the DNS.
+	if name := n.r.HostsName(addr); name != "" {
 		return []string{name}, nil
 	}
 	found, _, err := n.r.PTR(ctx, addr)
@@ -208,25 +209,6 @@ func (loopback) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 
 // Abort implements smtpd.Message: the log says that the transaction came to
 // nothing.
 func (m message) Abort() { m.Message.Canceled() }
-
-// hostsName is the name that /etc/hosts gives an address, which counts before DNS.
-func hostsName(addr netip.Addr) string {
-	text, err := os.ReadFile("/etc/hosts")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		if a, err := netip.ParseAddr(fields[0]); err == nil && a.Unmap() == addr {
-			return fields[1]
-		}
-	}
-	return ""
-}
 
 // checkFilters reports for "postroad check" what the SMTP services say about
 // filters and other settings of theirs when they are built.

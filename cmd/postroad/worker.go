@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"postroad/internal/agent"
 	"postroad/internal/cleanup"
 	"postroad/internal/control"
 	"postroad/internal/dns"
@@ -36,6 +37,7 @@ type server struct {
 	door     storeDoor
 	resolver *dns.Resolver
 	users    privdeliver.Users
+	syncs    *agent.Syncs
 	rates    *smtpd.Rates
 	gen      atomic.Pointer[generation]
 	manager  atomic.Pointer[qmgr.Manager]
@@ -56,7 +58,7 @@ type server struct {
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates()}
+	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	var err error
@@ -82,13 +84,20 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 		s.cancel()
 		return nil, err
 	}
+	if err := s.listenShowq(gen); err != nil {
+		s.log.Warnf("%v", err) // mail goes on without it
+	}
+	gauges := &queueGauges{s: s}
+	if err := gauges.register(rt.Metrics); err != nil {
+		s.log.Errorf("metrics: %v", err)
+	}
 	s.sessions = s.serve(g, gen)
 	return s, nil
 }
 
 // build builds a generation.
 func (s *server) build(g *master.Generation) (*generation, error) {
-	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, spool: spool{&s.door}}
+	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, syncs: s.syncs, spool: spool{&s.door}}
 	return b.build(g)
 }
 
@@ -178,7 +187,15 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 		var drained sync.WaitGroup
 		for _, srv := range oldSessions {
 			// goroutine: one old service; bounded by ctx.
-			drained.Go(func() { _ = srv.Drain(ctx) })
+			drained.Go(func() {
+				if srv.Drain(ctx) == nil {
+					return
+				}
+				// Whoever is still here goes before the tables close.
+				end, cancel := context.WithTimeout(context.Background(), dismissGrace)
+				defer cancel()
+				_ = srv.Dismiss(end)
+			})
 		}
 		drained.Wait()
 		old.close()
@@ -188,6 +205,9 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 
 // oldSessionsGrace is how long sessions of an old generation may go on.
 const oldSessionsGrace = 10 * time.Minute
+
+// dismissGrace is how long they may take to finish a command after that.
+const dismissGrace = 10 * time.Second
 
 // Shutdown implements master.Server.
 func (s *server) Shutdown(ctx context.Context) error {

@@ -17,6 +17,8 @@ type Deps struct {
 	Search table.AddressSearch
 	// Users acts for the owners of mailboxes.
 	Users *privdeliver.Users
+	// Syncs makes delivered files durable.
+	Syncs *Syncs
 	// Resolve and Rewrite are trivial-rewrite's.
 	Resolve func(ctx context.Context, sender, rcpt mail.Address) (mail.Route, error)
 	Rewrite func(addr string) mail.Address

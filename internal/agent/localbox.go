@@ -49,7 +49,9 @@ func (t *task) mailbox(ctx context.Context, f frame) bool {
 		box.path = s.MailSpoolDirectory + u.name + "/"
 	default:
 		box.path = s.MailSpoolDirectory + "/" + u.name
-		box.gid = spoolGroup(s.MailSpoolDirectory, u.gid)
+		if t.a.deps.Users.Spawn != nil {
+			box.spool(s.MailSpoolDirectory)
+		}
 	}
 	t.deliver(ctx, f, box)
 	return true
@@ -138,7 +140,7 @@ func (t *task) deliver(ctx context.Context, f frame, box *mailbox) {
 // write writes one copy.
 func (t *task) write(ctx context.Context, f *frame, box *mailbox) mail.Result {
 	box.sender = f.sender
-	return t.a.common.write(ctx, t.a.deps.Users, t.d, &f.rcpt, box)
+	return t.a.common.write(ctx, t.a.deps, t.d, &f.rcpt, box)
 }
 
 // toBox answers a probe.

@@ -21,8 +21,11 @@ const maxLocks = 5
 type mailbox struct {
 	path     string
 	uid, gid int
-	limit    int64
-	locks    []string
+	// owner and group are whose the file is when it is written with root's rights,
+	// else 0.
+	owner, group int
+	limit        int64
+	locks        []string
 	// user is the name of the owner; named says that an alias or a user named the
 	// file.
 	user  string
@@ -34,6 +37,26 @@ type mailbox struct {
 	sender mail.Address
 	// headers are the lines in front: Return-Path, X-Original-To, Delivered-To.
 	headers string
+}
+
+// spool sets with whose rights a mailbox file in the spool directory is written:
+// the user's when everybody may write to the directory; the user's with the
+// group of the directory when that may; else root's, and the file becomes the
+// user's.
+func (b *mailbox) spool(dir string) {
+	if b.uid == 0 {
+		return
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o002 != 0 {
+		return
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if ok && info.Mode().Perm()&0o020 != 0 {
+		b.gid = int(st.Gid)
+		return
+	}
+	b.owner, b.group, b.uid, b.gid = b.uid, b.gid, 0, 0
 }
 
 // isMaildir tells a Maildir from a mailbox file, by the slash at its end.
@@ -87,11 +110,11 @@ func hash(s string) uint32 {
 }
 
 // write delivers one copy.
-func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d *Delivery, r *mail.Recipient, b *mailbox) mail.Result {
+func (s *MailboxSettings) write(ctx context.Context, deps *Deps, d *Delivery, r *mail.Recipient, b *mailbox) mail.Result {
 	req := &privdeliver.Request{
 		Kind: privdeliver.Mbox, Path: b.path, Prefix: []byte(b.headers), Size: d.Content.Size(), Limit: b.limit,
 		Locks: b.locks, Attempts: s.LockAttempts, Delay: s.LockDelay, Stale: s.StaleLock,
-		From: fromLine(b.sender, time.Now()), Named: b.named,
+		From: fromLine(b.sender, time.Now()), Named: b.named, Owner: b.owner, Group: b.group,
 	}
 	what := "mailbox"
 	if b.isMaildir() {
@@ -100,6 +123,7 @@ func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d
 		req.Name = fileName(d.Envelope, r, s.Myhostname)
 		req.Again = d.Again || d.Attempt > 1
 	}
+	users := deps.Users
 	if !users.Can(b.uid) {
 		return mail.Result{Enhanced: "4.3.5", Text: fmt.Sprintf("cannot deliver to %s %s: %v", what, b.path, privdeliver.ErrRights)}
 	}
@@ -112,21 +136,22 @@ func (s *MailboxSettings) write(ctx context.Context, users *privdeliver.Users, d
 	}
 	out := b.result(res)
 	if res.Unsynced {
-		out.Sync = s.syncer(users, b, req)
+		out.Sync = syncer(deps, b, req, res.Device)
 	}
 	return out
 }
 
 // syncer makes a Maildir file durable later, together with others.
-func (s *MailboxSettings) syncer(users *privdeliver.Users, b *mailbox, req *privdeliver.Request) func() error {
-	sync := &privdeliver.Request{Kind: privdeliver.Sync, Path: req.Path, Name: req.Name}
-	return func() error {
-		res, err := users.Do(context.Background(), b.uid, b.gid, sync, nil)
+func syncer(deps *Deps, b *mailbox, req *privdeliver.Request, device uint64) func() error {
+	alone := func() error {
+		r := &privdeliver.Request{Kind: privdeliver.Sync, Path: req.Path, Name: req.Name}
+		res, err := deps.Users.Do(context.Background(), b.uid, b.gid, r, nil)
 		if err == nil && res.Class != privdeliver.OK {
 			err = errors.New(res.Text)
 		}
 		return err
 	}
+	return func() error { return deps.Syncs.Sync(device, req.Path, alone) }
 }
 
 // result turns what came of a delivery into an answer.
@@ -162,20 +187,6 @@ func (b *mailbox) failure(why string) string {
 		return fmt.Sprintf("delivery failed to mailbox %s: %s", b.path, why)
 	}
 	return fmt.Sprintf("cannot update mailbox %s for user %s. %s", b.path, b.user, why)
-}
-
-// spoolGroup is the group that may write to the directory of mailbox files: a
-// user's process that makes a mailbox there needs it. The user's own group serves
-// where everybody may.
-func spoolGroup(dir string, own int) int {
-	info, err := os.Stat(dir)
-	if err != nil || info.Mode().Perm()&0o002 != 0 || info.Mode().Perm()&0o020 == 0 {
-		return own
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Gid != 0 {
-		return int(st.Gid)
-	}
-	return own
 }
 
 // lockStyles checks mailbox_delivery_lock.

@@ -81,7 +81,7 @@ func (a *virtual) deliver(ctx context.Context, d *Delivery, r *mail.Recipient) m
 	}
 	box.sender = d.Envelope.Sender
 	box.headers = prefix(d.Envelope.Sender, r.Original, user)
-	return a.common.write(ctx, a.deps.Users, d, r, box)
+	return a.common.write(ctx, a.deps, d, r, box)
 }
 
 // mailbox turns a table's answer into a place; why says what is wrong with it.

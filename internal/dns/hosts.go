@@ -25,6 +25,8 @@ type Hosts struct {
 	stamp   time.Time
 	size    int64
 	names   map[string][]netip.Addr
+	// first has the first name of each address.
+	first map[netip.Addr]string
 }
 
 // NewHosts returns the file at path; it is read at the first question.
@@ -44,6 +46,14 @@ func (h *Hosts) Addrs(name string, family Family) []netip.Addr {
 	return out
 }
 
+// Name returns the first name of an address, or nothing.
+func (h *Hosts) Name(addr netip.Addr) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refresh()
+	return h.first[addr.Unmap()]
+}
+
 // refresh reads the file when it is new; a file that cannot be read leaves
 // nothing, as for the C library.
 func (h *Hosts) refresh() {
@@ -54,7 +64,7 @@ func (h *Hosts) refresh() {
 	h.checked = now
 	f, err := os.Open(h.path)
 	if err != nil {
-		h.names = map[string][]netip.Addr{}
+		h.names, h.first = map[string][]netip.Addr{}, nil
 		h.stamp = time.Time{}
 		return
 	}
@@ -66,11 +76,11 @@ func (h *Hosts) refresh() {
 	if err == nil {
 		h.stamp, h.size = st.ModTime(), st.Size()
 	}
-	h.names = parseHosts(f)
+	h.names, h.first = parseHosts(f)
 }
 
-func parseHosts(r io.Reader) map[string][]netip.Addr {
-	names := map[string][]netip.Addr{}
+func parseHosts(r io.Reader) (names map[string][]netip.Addr, first map[netip.Addr]string) {
+	names, first = map[string][]netip.Addr{}, map[netip.Addr]string{}
 	in := bufio.NewScanner(io.LimitReader(r, maxHostsBytes))
 	for in.Scan() {
 		line, _, _ := strings.Cut(in.Text(), "#")
@@ -82,12 +92,16 @@ func parseHosts(r io.Reader) map[string][]netip.Addr {
 		if err != nil {
 			continue
 		}
+		addr = addr.Unmap()
+		if first[addr] == "" {
+			first[addr] = words[1]
+		}
 		for _, w := range words[1:] {
 			w = strings.ToLower(w)
 			if len(names[w]) < maxHostsAddrs {
-				names[w] = append(names[w], addr.Unmap())
+				names[w] = append(names[w], addr)
 			}
 		}
 	}
-	return names
+	return names, first
 }

@@ -104,6 +104,9 @@ func (r *Resolver) addrs(ctx context.Context, host string, qtype uint16) ([]neti
 	return ans.addrs, infoOf(ans), nil
 }
 
+// HostsName returns the name that the hosts file gives an address, or nothing.
+func (r *Resolver) HostsName(addr netip.Addr) string { return r.hosts.Name(addr) }
+
 // PTR returns the names of an address. The slice is shared.
 func (r *Resolver) PTR(ctx context.Context, addr netip.Addr) ([]string, Info, error) {
 	return r.strings(ctx, ReverseName(addr), wire.TypePTR)

@@ -174,3 +174,18 @@ func FuzzResolvConf(f *testing.F) {
 		parseHosts(strings.NewReader(text))
 	})
 }
+
+func TestHostsName(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "hosts")
+	text := "192.0.2.1 One.test one # first\n192.0.2.1 other\n::ffff:192.0.2.2 two.test\nbad line\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := New(Config{HostsPath: path})
+	for addr, want := range map[string]string{"192.0.2.1": "One.test", "::ffff:192.0.2.1": "One.test", "192.0.2.2": "two.test", "192.0.2.3": ""} {
+		if got := r.HostsName(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+}

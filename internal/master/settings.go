@@ -16,6 +16,9 @@ type Settings struct {
 	// commands that any user may run.
 	MailOwner   string `postconf:"mail_owner"`
 	SetgidGroup string `postconf:"setgid_group"`
+	// MailSpoolDirectory and HomeMailbox bound what is done with root's rights.
+	MailSpoolDirectory string `postconf:"mail_spool_directory"`
+	HomeMailbox        string `postconf:"home_mailbox"`
 	// Myhostname is printed in lines of the log file, MailVersion at start.
 	Myhostname  string `postconf:"myhostname"`
 	MailVersion string `postconf:"mail_version"`

@@ -6,18 +6,27 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"postroad/internal/privdeliver"
 )
 
 // PrivdeliverArg is the argument that runs this binary as the process of a user.
 const PrivdeliverArg = "privdeliver"
 
 // startUser starts a process with the rights of a user and returns the socket to
-// it. Root is refused, whoever asks.
+// it. Root's is held to what the configuration says about mailboxes.
 func (m *supervisor) startUser(uid, gid int) (*os.File, error) {
-	if uid <= 0 || gid <= 0 {
+	args := []string{"postroad", PrivdeliverArg}
+	switch {
+	case uid == 0 && gid == 0:
+		args = append(args, m.rootLimits().Args()...)
+	case uid <= 0 || gid <= 0:
 		return nil, fmt.Errorf("refusing to act as uid %d gid %d", uid, gid)
 	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -34,7 +43,7 @@ func (m *supervisor) startUser(uid, gid int) (*os.File, error) {
 	defer null.Close()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	pid, err := syscall.ForkExec(m.exe, []string{"postroad", PrivdeliverArg}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(m.exe, args, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"PATH=/usr/bin:/bin", "GOMAXPROCS=1"},
 		Files: []uintptr{null.Fd(), os.Stdout.Fd(), os.Stderr.Fd(), theirs.Fd()},
@@ -49,6 +58,28 @@ func (m *supervisor) startUser(uid, gid int) (*os.File, error) {
 	m.children[pid] = w
 	m.reap(w)
 	return ours, nil
+}
+
+// rootLimits are what a process with root's rights may touch.
+func (m *supervisor) rootLimits() privdeliver.Limits {
+	m.mu.Lock()
+	set := m.settings
+	m.mu.Unlock()
+	home := "/root"
+	if u, err := user.LookupId("0"); err == nil {
+		home = u.HomeDir
+	}
+	l := privdeliver.Limits{Forward: filepath.Join(home, ".forward")}
+	if spool := set.MailSpoolDirectory; spool != "" && !strings.HasSuffix(spool, "/") {
+		l.Spool, l.Mailbox = filepath.Clean(spool), filepath.Join(spool, "root")
+	}
+	if set.HomeMailbox != "" {
+		l.Mailbox = filepath.Join(home, set.HomeMailbox)
+		if strings.HasSuffix(set.HomeMailbox, "/") {
+			l.Mailbox += "/"
+		}
+	}
+	return l
 }
 
 // user asks master for the socket to the process of a user.

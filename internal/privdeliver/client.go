@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,11 +29,14 @@ type Users struct {
 // ErrRights says that this process may not act as the user.
 var ErrRights = errors.New("this server runs as another user and cannot act for the recipient")
 
+// oneWrite is the size up to which a message travels with its question.
+const oneWrite = 64 << 10
+
 // idleTime is how long a process of a user is kept without work.
 const idleTime = 30 * time.Second
 
 // Can tells whether requests as that user are possible at all.
-func (u *Users) Can(uid int) bool { return uid == os.Geteuid() || (u.Spawn != nil && uid != 0) }
+func (u *Users) Can(uid int) bool { return uid == os.Geteuid() || u.Spawn != nil }
 
 // Do runs a request as uid and gid. content gives the message; it is called at
 // most once.
@@ -95,8 +99,9 @@ func (u *Users) Close() {
 // link is the socket to one process.
 type link struct {
 	conn net.Conn
-	// send serialises questions.
+	// send serialises questions; out is the buffer of the last one.
 	send sync.Mutex
+	out  []byte
 
 	mu      sync.Mutex
 	last    uint64
@@ -138,8 +143,8 @@ func (l *link) take() bool {
 func (l *link) read() {
 	in := bufio.NewReaderSize(l.conn, 4<<10)
 	for {
-		var a answer
-		if err := readFrame(in, &a); err != nil {
+		a, err := readAnswer(in)
+		if err != nil {
 			break
 		}
 		l.mu.Lock()
@@ -195,15 +200,30 @@ func (l *link) ask(ctx context.Context, r *Request, content func() (io.ReadClose
 func (l *link) write(q question, content func() (io.ReadCloser, error)) error {
 	l.send.Lock()
 	defer l.send.Unlock()
+	out, err := appendQuestion(l.out[:0], &q)
+	if err != nil {
+		return err
+	}
+	l.out = out
 	if content == nil {
-		return writeFrame(l.conn, q)
+		_, err := l.conn.Write(out)
+		return err
 	}
 	body, err := content()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	if err := writeFrame(l.conn, q); err != nil {
+	if n := int(q.Request.Size); n <= oneWrite {
+		at := len(out)
+		l.out = slices.Grow(out, n)[:at+n]
+		if _, err := io.ReadFull(body, l.out[at:]); err != nil {
+			return err
+		}
+		_, err := l.conn.Write(l.out)
+		return err
+	}
+	if _, err := l.conn.Write(out); err != nil {
 		return err
 	}
 	_, err = io.CopyN(l.conn, body, q.Request.Size)

@@ -36,7 +36,7 @@ func command(r *Request, content io.Reader) Result {
 	}
 	// A command need not read its input to the end; a broken pipe is no failure.
 	_, _ = io.WriteString(in, r.From+string(r.Prefix))
-	_ = copyText(in, content, false)
+	_ = copyText(in, content, r.Size, false)
 	_ = in.Close()
 	return commandResult(ctx, cmd.Wait(), out.Bytes())
 }

@@ -7,7 +7,10 @@
 //
 //  1. The package uses the standard library only, and nothing of Postroad.
 //  2. A process started for a user has that uid and gid from its first
-//     instruction; root is refused.
+//     instruction. Root's own process does nothing but what Limits allow: root's
+//     mailbox and .forward, and mailbox files in a spool directory that only root
+//     may write to. Whoever takes over the worker gains no more of root than
+//     that.
 //  3. A Maildir file has a name that follows from message and recipient, so that
 //     a delivery that is repeated after a crash replaces itself.
 //  4. A mailbox that could not be appended to has its former length again.

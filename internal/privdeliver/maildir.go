@@ -1,6 +1,7 @@
 package privdeliver
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -25,6 +26,7 @@ func maildir(r *Request, content io.Reader) Result {
 		_ = os.Remove(tmp)
 		return mboxFailure(err, "error writing message")
 	}
+	dev := device(f)
 	if err := f.Close(); err != nil {
 		_ = os.Remove(tmp)
 		return mboxFailure(err, "error writing message")
@@ -33,7 +35,16 @@ func maildir(r *Request, content io.Reader) Result {
 		_ = os.Remove(tmp)
 		return mboxFailure(err, "link to "+filepath.Join(r.Path, "new", r.Name))
 	}
-	return Result{Unsynced: true}
+	return Result{Unsynced: true, Device: dev}
+}
+
+// device is the file system of a file, 0 when it cannot be told.
+func device(f *os.File) uint64 {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return 0
+	}
+	return uint64(st.Dev)
 }
 
 // create opens the temporary file, and makes the Maildir when it is not there.
@@ -55,7 +66,7 @@ func create(dir, tmp string) (*os.File, error) {
 }
 
 func writeMaildir(f *os.File, r *Request, content io.Reader) error {
-	return copyText(f, io.MultiReader(strings.NewReader(string(r.Prefix)), content), false)
+	return copyText(f, io.MultiReader(bytes.NewReader(r.Prefix), content), r.Size+int64(len(r.Prefix)), false)
 }
 
 // delivered looks for the file of a delivery that was forgotten in a crash: in

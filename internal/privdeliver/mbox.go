@@ -38,7 +38,14 @@ func openMbox(r *Request, content io.Reader) Result {
 		return mboxFailure(err, what)
 	}
 	defer func() { _ = f.Close() }()
-	regular, code, why := unsafe(f, r.Named)
+	owner := os.Geteuid()
+	if r.Owner != 0 {
+		owner = r.Owner
+		if err := adopt(f, owner, r.Group); err != nil {
+			return mboxFailure(err, "cannot change ownership")
+		}
+	}
+	regular, code, why := unsafe(f, owner, r.Named)
 	if why != "" {
 		return Result{Class: Permission, Code: code, Text: why}
 	}
@@ -129,16 +136,29 @@ func copyMbox(f *os.File, r *Request, content io.Reader) error {
 	if _, err := io.WriteString(f, head); err != nil {
 		return err
 	}
-	if err := copyText(f, content, true); err != nil {
+	if err := copyText(f, content, r.Size, true); err != nil {
 		return err
 	}
 	_, err := io.WriteString(f, "\n")
 	return err
 }
 
+// adopt gives a mailbox file that root has just made to its user. A file that
+// holds something is left as it is.
+func adopt(f *os.File, uid, gid int) error {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Uid != 0 || st.Size != 0 || st.Nlink != 1 {
+		return nil
+	}
+	return f.Chown(uid, gid)
+}
+
 // unsafe says why a file is no mailbox (invariant 5). A file that somebody named
 // may be a device, as /dev/null is, but not a program.
-func unsafe(f *os.File, named bool) (regular bool, code, why string) {
+func unsafe(f *os.File, owner int, named bool) (regular bool, code, why string) {
 	info, err := f.Stat()
 	if err != nil {
 		return false, "4.3.0", err.Error()
@@ -157,7 +177,7 @@ func unsafe(f *os.File, named bool) (regular bool, code, why string) {
 		return true, "5.2.0", fmt.Sprintf("file has %d hard links", st.Nlink)
 	case named && info.Mode().Perm()&0o111 != 0:
 		return true, "5.7.1", "file is executable"
-	case !named && int(st.Uid) != os.Geteuid():
+	case !named && int(st.Uid) != owner:
 		return true, "4.2.0", fmt.Sprintf("destination %s is not owned by recipient", f.Name())
 	}
 	return true, "", ""

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -192,7 +193,7 @@ func TestCopyTextAtBufferEdges(t *testing.T) {
 		in := strings.Repeat("x", n) + "\r\nFrom y\r\n" + strings.Repeat("z", n)
 		want := strings.Repeat("x", n) + "\n>From y\n" + strings.Repeat("z", n)
 		var out bytes.Buffer
-		if err := copyText(&out, strings.NewReader(in), true); err != nil || out.String() != want {
+		if err := copyText(&out, strings.NewReader(in), bufferSize, true); err != nil || out.String() != want {
 			t.Errorf("%d: %d bytes, want %d: %v", n, out.Len(), len(want), err)
 		}
 	}
@@ -204,7 +205,7 @@ func TestLink(t *testing.T) {
 	ours, theirs := net.Pipe()
 	done := make(chan error, 1)
 	// goroutine: the process of the user; ends when the link closes.
-	go func() { done <- Serve(theirs) }()
+	go func() { done <- Serve(theirs, nil) }()
 	l := newLink(ours)
 	dir := t.TempDir()
 	var wg sync.WaitGroup
@@ -232,17 +233,48 @@ func TestLink(t *testing.T) {
 	}
 }
 
-func FuzzReadFrame(f *testing.F) {
-	f.Add([]byte("\x00\x00\x00\x02{}"))
+func TestWire(t *testing.T) {
+	t.Parallel()
+	q := question{ID: 7, Content: true, Request: Request{
+		Kind: Command, Path: "/a", Name: "n", Again: true, Prefix: []byte("x\n"), From: "From a", Limit: 1 << 40,
+		Locks: []string{"fcntl", "dotlock"}, Attempts: 3, Delay: time.Second, Stale: time.Hour,
+		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99, Owner: 1000, Group: 100, Named: true,
+	}}
+	frame, err := appendQuestion(nil, &q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readQuestion(bufio.NewReader(bytes.NewReader(frame))); err != nil || !reflect.DeepEqual(got, q) {
+		t.Errorf("%+v %v", got, err)
+	}
+	a := answer{ID: 8, Result: Result{Class: Failed, Text: "no", Output: []byte("out"), Exit: -1, Unsynced: true, Device: 1<<63 | 5, Code: "4.2.0", Warning: "w", UID: 7}}
+	if frame, err = appendAnswer(nil, &a); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readAnswer(bufio.NewReader(bytes.NewReader(frame))); err != nil || !reflect.DeepEqual(got, a) {
+		t.Errorf("%+v %v", got, err)
+	}
+	a.Result.Output = make([]byte, maxFrame)
+	if _, err = appendAnswer(nil, &a); err != errFrame {
+		t.Errorf("a frame that is too long: %v", err)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	one, _ := appendQuestion(nil, &question{Request: Request{Path: "/x", Locks: []string{"a"}}})
+	two, _ := appendAnswer(nil, &answer{Result: Result{Text: "x"}})
+	f.Add(one)
+	f.Add(two)
 	f.Fuzz(func(t *testing.T, in []byte) {
-		var q question
-		r := bufio.NewReader(bytes.NewReader(in))
-		if err := readFrame(r, &q); err != nil {
-			return
+		if q, err := readQuestion(bufio.NewReader(bytes.NewReader(in))); err == nil {
+			again, err := appendQuestion(nil, &q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := readQuestion(bufio.NewReader(bytes.NewReader(again))); err != nil || got.Request.Path != q.Request.Path {
+				t.Errorf("%+v %v", got, err)
+			}
 		}
-		var out bytes.Buffer
-		if err := writeFrame(&out, q); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = readAnswer(bufio.NewReader(bytes.NewReader(in)))
 	})
 }

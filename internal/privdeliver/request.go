@@ -53,6 +53,9 @@ type Request struct {
 	Timeout   time.Duration
 	// Size is the length of the message.
 	Size int64
+	// Owner and Group are whose mailbox file it is, when that is not the process:
+	// 0 for the process's own.
+	Owner, Group int
 }
 
 // Result is what came of a request.
@@ -70,6 +73,8 @@ type Result struct {
 	// Unsynced tells that a Maildir file needs a Sync before the message may be
 	// forgotten.
 	Unsynced bool
+	// Device is the file system of an unsynced file.
+	Device uint64
 }
 
 // Class sorts results.

@@ -21,11 +21,16 @@ const SocketFD = 3
 const smallContent = 256 << 10
 
 // Main is the whole life of a process started for a user: it serves its socket
-// until the worker closes it. It returns the exit code.
-func Main() int {
+// until the worker closes it. args are what master says that root's process may
+// touch. It returns the exit code.
+func Main(args []string) int {
+	var limits *Limits
 	if os.Geteuid() == 0 || os.Getuid() == 0 {
-		fmt.Fprintln(os.Stderr, "privdeliver: fatal: refusing to run as root")
-		return 1
+		if len(args) != len(Limits{}.Args()) {
+			fmt.Fprintln(os.Stderr, "privdeliver: fatal: refusing to run as root without limits")
+			return 1
+		}
+		limits = &Limits{Spool: args[0], Mailbox: args[1], Forward: args[2]}
 	}
 	syscall.Umask(0o077) // what a command makes is the user's alone
 	f := os.NewFile(SocketFD, "socket")
@@ -35,28 +40,35 @@ func Main() int {
 		fmt.Fprintln(os.Stderr, "privdeliver: fatal: started by \"postfix start\" only")
 		return 1
 	}
-	if err := Serve(conn); err != nil {
+	if err := Serve(conn, limits); err != nil {
 		fmt.Fprintln(os.Stderr, "privdeliver: fatal:", err)
 		return 1
 	}
 	return 0
 }
 
-// Serve answers questions until the other end closes.
-func Serve(conn net.Conn) error {
+// Serve answers questions until the other end closes. limits are nil for a
+// process that has a user's rights.
+func Serve(conn net.Conn, limits *Limits) error {
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReaderSize(conn, bufferSize)
 	var mu sync.Mutex
+	var buf []byte // of the last answer, under mu
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	reply := func(id uint64, r Result) {
 		mu.Lock()
 		defer mu.Unlock()
-		_ = writeFrame(conn, answer{ID: id, Result: r})
+		out, err := appendAnswer(buf[:0], &answer{ID: id, Result: r})
+		if err != nil {
+			out, _ = appendAnswer(buf[:0], &answer{ID: id, Result: Result{Class: Temporary, Text: err.Error()}})
+		}
+		buf = out
+		_, _ = conn.Write(out) // a worker that is gone asks nothing more
 	}
 	for {
-		var q question
-		if err := readFrame(in, &q); err != nil {
+		q, err := readQuestion(in)
+		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -64,7 +76,7 @@ func Serve(conn net.Conn) error {
 		}
 		if q.Content && q.Request.Size > smallContent {
 			body := io.LimitReader(in, q.Request.Size)
-			reply(q.ID, Do(&q.Request, body))
+			reply(q.ID, limits.do(&q.Request, body))
 			if _, err := io.Copy(io.Discard, body); err != nil {
 				return err
 			}
@@ -78,6 +90,6 @@ func Serve(conn net.Conn) error {
 			}
 		}
 		// goroutine: one request; Serve waits for it.
-		wg.Go(func() { reply(q.ID, Do(&q.Request, bytes.NewReader(body))) })
+		wg.Go(func() { reply(q.ID, limits.do(&q.Request, bytes.NewReader(body))) })
 	}
 }

@@ -11,9 +11,11 @@ const bufferSize = 32 << 10
 
 // copyText copies a message with CRLF line ends as one with LF line ends. With
 // quote a line that begins with "From " gets ">" in front, as mailbox files need.
-func copyText(w io.Writer, content io.Reader, quote bool) error {
-	out := bufio.NewWriterSize(w, bufferSize)
-	in := bufio.NewReaderSize(content, bufferSize)
+func copyText(w io.Writer, content io.Reader, size int64, quote bool) error {
+	// No more buffer than there is content: most messages are small.
+	room := int(min(max(size, 1<<10), bufferSize))
+	out := bufio.NewWriterSize(w, room)
+	in := bufio.NewReaderSize(content, room)
 	begin := true
 	for {
 		line, err := in.ReadSlice('\n')

@@ -172,8 +172,9 @@ func (m *Manager) Run(ctx context.Context, grace time.Duration) error {
 	}
 }
 
-// maxSyncing is how many mailbox files are made durable at a time.
-const maxSyncing = 64
+// maxSyncing is how many attempts may wait for their mailbox files to become
+// durable; the more wait, the less each costs.
+const maxSyncing = 512
 
 // minTick is the least time between two looks at everything.
 const minTick = 5 * time.Millisecond

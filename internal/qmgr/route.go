@@ -1,9 +1,8 @@
 package qmgr
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -85,7 +84,6 @@ type planned struct {
 // now come back as unresolved.
 func (m *Manager) plan(msg *message, nums []int32) (plans []*planned, unresolved []answer) {
 	gen := m.gen.Load()
-	sortRecipients(msg.env, nums)
 	type key struct {
 		transport mail.Transport
 		name      string
@@ -137,25 +135,38 @@ func (m *Manager) plan(msg *message, nums []int32) (plans []*planned, unresolved
 		p.job.rcpts = append(p.job.rcpts, rcpt)
 		p.job.nums = append(p.job.nums, num)
 	}
+	for _, p := range plans {
+		sortRecipients(p.job)
+	}
 	return plans, unresolved
 }
 
-// sortRecipients orders recipients by domain and name, as the sessions of
-// Postfix show them to the next server.
-func sortRecipients(env *mail.Envelope, nums []int32) {
-	if len(nums) < 2 {
+// byAddress orders the recipients of a job by domain and then by address, so that
+// those of one domain travel together when an attempt takes only some.
+type byAddress struct {
+	j    *job
+	keys []string
+}
+
+// sortRecipients puts the recipients of a job in order.
+func sortRecipients(j *job) {
+	if len(j.rcpts) < 2 {
 		return
 	}
-	type key struct{ domain, name string }
-	keys := make(map[int32]key, len(nums))
-	for _, n := range nums {
-		name, domain := env.Recipients[n].Address.Fold().Split()
-		keys[n] = key{domain, name}
+	b := byAddress{j, make([]string, len(j.rcpts))}
+	for i := range j.rcpts {
+		folded := j.rcpts[i].Address.Fold()
+		b.keys[i] = folded.Domain() + "\x00" + string(folded)
 	}
-	slices.SortStableFunc(nums, func(a, b int32) int {
-		x, y := keys[a], keys[b]
-		return cmp.Or(strings.Compare(x.domain, y.domain), strings.Compare(x.name, y.name))
-	})
+	sort.Stable(b)
+}
+
+func (b byAddress) Len() int           { return len(b.keys) }
+func (b byAddress) Less(x, y int) bool { return b.keys[x] < b.keys[y] }
+func (b byAddress) Swap(x, y int) {
+	b.keys[x], b.keys[y] = b.keys[y], b.keys[x]
+	b.j.rcpts[x], b.j.rcpts[y] = b.j.rcpts[y], b.j.rcpts[x]
+	b.j.nums[x], b.j.nums[y] = b.j.nums[y], b.j.nums[x]
 }
 
 // route resolves one recipient; a content filter takes all of a message.

@@ -146,11 +146,21 @@ func (z *Zone) Answer(q *dns.Msg, tcp bool) (reply *dns.Msg, delay time.Duration
 	return reply, delay
 }
 
+// negative is what real servers say with an answer that there is nothing
+// (RFC 2308 3): how long that holds.
+func negative() dns.RR {
+	return &dns.SOA{
+		Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 60},
+		Ns:  "ns.test.", Mbox: "hostmaster.test.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 60,
+	}
+}
+
 // fill puts the records for name into the reply, following CNAMEs.
 func (z *Zone) fill(reply *dns.Msg, name string, qtype uint16) {
 	for range 8 {
 		if !z.names[name] {
 			reply.Rcode = dns.RcodeNameError
+			reply.Ns = append(reply.Ns, negative())
 			return
 		}
 		var alias string

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -94,10 +96,27 @@ func layFiles(work string) error {
 			return fmt.Errorf("bind %s: %w", p, err)
 		}
 	}
-	if err := os.Chmod("/var/mail", 0o1777); err != nil {
+	if err := spool(); err != nil {
 		return err
 	}
 	return os.MkdirAll(filepath.Join(dir, "work"), 0o755)
+}
+
+// spool makes /var/mail as Debian does: users create their mailbox files with the
+// rights of a group.
+func spool() error {
+	g, err := user.LookupGroup("mail")
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	if err := os.Chown("/var/mail", 0, gid); err != nil {
+		return err
+	}
+	return os.Chmod("/var/mail", 0o775|os.ModeSetgid)
 }
 
 // diskVar tells the box to keep its files on disk.

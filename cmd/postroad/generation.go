@@ -147,6 +147,8 @@ func (b *builder) transports(gen *generation) {
 		if a == nil {
 			continue
 		}
+		a, problems = agent.Filtered(a, view, gen.tables)
+		b.note(problems)
 		limits, problems := qmgr.ReadLimits(main, s)
 		b.note(problems)
 		gen.qmgr.Transports[mail.Transport(s.Name)] = &qmgr.Transport{Agent: a, Limits: limits, LogName: logName(view, s.Program())}

@@ -51,6 +51,7 @@ func (t *task) alias(ctx context.Context, f frame, name string) bool {
 		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "alias database unavailable"})
 		return true
 	}
+	t.expand(&next)
 	t.expanded(&next, next.owner != "")
 	if t.entries(ctx, hit.Value, next) == 0 {
 		t.warnf("no recipient in alias lookup result for %s", name)

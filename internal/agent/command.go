@@ -54,7 +54,7 @@ func (t *task) command(ctx context.Context, f frame, cmd string) {
 	}
 	delivered := mail.Address("")
 	if t.a.prepends("command") {
-		delivered = t.top.Address
+		delivered = f.delivered
 	}
 	req := &privdeliver.Request{
 		Kind: privdeliver.Command, Argv: commandArgv(cmd, t.a.set.LocalCommandShell), Env: t.environment(&f), Dir: dir,

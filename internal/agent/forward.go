@@ -53,6 +53,7 @@ func (t *task) dotForward(ctx context.Context, f frame) bool {
 			next.extension = ""
 		}
 		t.inherit(&next, fromForward)
+		t.expand(&next)
 		before := *t
 		t.expanded(&next, false)
 		if t.lines(ctx, text, next) == 0 {

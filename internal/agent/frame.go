@@ -2,9 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"postroad/internal/mail"
 )
@@ -48,6 +51,8 @@ type frame struct {
 	sender   mail.Address
 	envelope *mail.Envelope
 	level    int
+	// delivered is the address that the message counts as delivered to.
+	delivered mail.Address
 	// source is where the address was found, name whose expansion that is.
 	source source
 	name   string
@@ -95,7 +100,7 @@ func (t *task) recipient(ctx context.Context, f frame) {
 		t.indirect(f)
 		return
 	}
-	if t.dotForward(ctx, f) {
+	if t.homeless(&f) || t.dotForward(ctx, f) {
 		return
 	}
 	t.mailboxOrUnknown(ctx, f)
@@ -104,6 +109,34 @@ func (t *task) recipient(ctx context.Context, f frame) {
 func (t *task) mailboxOrUnknown(ctx context.Context, f frame) {
 	if !t.mailbox(ctx, f) {
 		t.unknown(ctx, f)
+	}
+}
+
+// homeless defers mail for a user whose home directory is not there, where main.cf
+// wants it to be.
+func (t *task) homeless(f *frame) bool {
+	if !t.a.set.RequireHome {
+		return false
+	}
+	u, err := t.a.passwd.lookup(f.base)
+	if err != nil || u == nil {
+		return false // which is found out again
+	}
+	var cause syscall.Errno
+	_, err = os.Stat(u.home)
+	if err == nil || !errors.As(err, &cause) || cause == syscall.EACCES {
+		return false // what this process may not see the user may
+	}
+	text := cause.Error()
+	t.step(f, mail.Result{Enhanced: "4.3.0", Text: "cannot access home directory " + u.home + ": " + strings.ToUpper(text[:1]) + text[1:]})
+	return true
+}
+
+// expand makes an alias or a .forward file what the message counts as delivered
+// to, unless that is decided at the start (frozen_delivered_to).
+func (t *task) expand(f *frame) {
+	if !t.a.set.FrozenDelivered {
+		f.delivered = f.rcpt.Address
 	}
 }
 

@@ -67,7 +67,7 @@ func (a *local) Deliver(ctx context.Context, d *Delivery) []mail.Result {
 			return mail.Result{Enhanced: "4.3.0", Text: "cannot read the message: " + err.Error(), Relay: d.service()}
 		}
 		t := &task{a: a, d: d, top: *r, past: past, seen: map[string]bool{}}
-		t.recipient(ctx, frame{rcpt: *r, sender: d.Envelope.Sender, envelope: d.Envelope})
+		t.recipient(ctx, frame{rcpt: *r, sender: d.Envelope.Sender, envelope: d.Envelope, delivered: r.Address})
 		return t.result(ctx)
 	})
 }
@@ -139,10 +139,8 @@ func (t *task) result(ctx context.Context) mail.Result {
 		t.steps = append(t.steps, *t.reported)
 	}
 	res := mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Relay: t.d.service(), Steps: []mail.Step{}}
-	for i, s := range t.steps {
-		if i == 0 || severity(s.Result.Outcome) > severity(res.Outcome) {
-			res = s.Result
-		}
+	if len(t.steps) > 0 {
+		res = worstOf(t.steps)
 	}
 	alone := len(t.steps) == 1 && t.steps[0].Recipient == t.top && t.steps[0].Agent == ""
 	if !alone {
@@ -159,6 +157,17 @@ func (t *task) result(ctx context.Context) mail.Result {
 		}
 	}
 	return res
+}
+
+// worstOf is the answer that counts of several.
+func worstOf(steps []mail.Step) mail.Result {
+	worst := steps[0].Result
+	for _, s := range steps[1:] {
+		if severity(s.Result.Outcome) > severity(worst.Outcome) {
+			worst = s.Result
+		}
+	}
+	return worst
 }
 
 // severity orders outcomes: what must be tried again comes first.
@@ -184,16 +193,17 @@ func (t *task) deferred() bool {
 
 // forward adds a recipient to the new message of its sender.
 func (t *task) forward(f *frame) {
+	delivered := mail.Address("")
+	if t.a.prepends("forward") {
+		delivered = f.delivered.Fold()
+	}
 	for _, m := range t.forwards {
-		if m.Sender == f.sender && m.Envelope == f.envelope {
+		if m.Sender == f.sender && m.Envelope == f.envelope && m.Delivered == delivered {
 			m.Recipients = append(m.Recipients, f.rcpt)
 			return
 		}
 	}
-	m := &Forward{Envelope: f.envelope, Content: t.d.Content, Sender: f.sender, Recipients: []mail.Recipient{f.rcpt}}
-	if t.a.prepends("forward") {
-		m.Delivered = t.top.Address.Fold()
-	}
+	m := &Forward{Envelope: f.envelope, Content: t.d.Content, Sender: f.sender, Recipients: []mail.Recipient{f.rcpt}, Delivered: delivered}
 	t.forwards = append(t.forwards, m)
 }
 

@@ -133,7 +133,7 @@ func (t *task) deliver(ctx context.Context, f frame, box *mailbox) {
 	if t.toBox(&f, box) {
 		return
 	}
-	box.headers = prefix(f.sender, f.rcpt.Original, t.top.Address)
+	box.headers = prefix(f.sender, f.rcpt.Original, f.delivered)
 	t.step(&f, t.write(ctx, &f, box))
 }
 
@@ -171,7 +171,7 @@ func (t *task) file(ctx context.Context, f frame, path string) {
 	}
 	delivered := mail.Address("")
 	if t.a.prepends("file") {
-		delivered = t.top.Address
+		delivered = f.delivered
 	}
 	box.headers = prefix(f.sender, f.rcpt.Original, delivered)
 	t.step(&f, t.write(ctx, &f, box))

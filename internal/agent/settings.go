@@ -52,6 +52,8 @@ type LocalSettings struct {
 	ExecutionFilter       string        `postconf:"execution_directory_expansion_filter"`
 	ConfigDirectory       string        `postconf:"config_directory"`
 	ImportEnvironment     []string      `postconf:"import_environment"`
+	RequireHome           bool          `postconf:"require_home_directory"`
+	FrozenDelivered       bool          `postconf:"frozen_delivered_to"`
 	QueueDirectory        string        `postconf:"queue_directory"`
 	ExpandOwner           bool          `postconf:"expand_owner_alias"`
 	ResetOwner            bool          `postconf:"reset_owner_alias"`

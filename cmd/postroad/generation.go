@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"strings"
@@ -89,9 +90,14 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	var reports bounce.Settings
 	b.note(b.service(g, "bounce").Decode(&reports))
 	reports.MyOrigin = gen.rewrite.Myorigin()
-	gen.bounce = bounce.New(reports, gen.postReport, voice("bounce"))
+	texts, err := bounce.ReadTemplates(b.service(g, "bounce"), reports.TemplateFile, b.read, voice("bounce").Warnf)
+	if err != nil {
+		b.note([]postconf.Problem{{Text: "bounce_template_file: " + err.Error() + "; the built-in templates are used"}})
+	}
+	gen.bounce = bounce.New(reports, texts, gen.postReport, voice("bounce"))
 	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Transports: map[mail.Transport]*qmgr.Transport{}}
 	b.note(b.service(g, "qmgr").Decode(&gen.qmgr.Settings))
+	gen.qmgr.Settings.Adjust(voice("qmgr").Warnf)
 	b.transports(gen)
 	for _, p := range b.problems {
 		if p.Fatal {
@@ -119,6 +125,19 @@ func firstFatal(problems []postconf.Problem) string {
 }
 
 func (b *builder) note(problems []postconf.Problem) { b.problems = append(b.problems, problems...) }
+
+// read reads a file that perhaps only root may read.
+func (b *builder) read(name string) ([]byte, error) {
+	f, err := b.rt.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxTemplates))
+}
+
+// maxTemplates bounds bounce_template_file.
+const maxTemplates = 1 << 20
 
 // service is the view of a master.cf service, with its -o, or main.cf alone.
 func (b *builder) service(g *master.Generation, name string) *postconf.View {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"postroad/internal/mail"
+	"postroad/internal/rewrite"
 )
 
 // notice is one notification to be written.
@@ -116,22 +117,18 @@ func (s *Service) write(w io.Writer, id mail.QueueID, n *notice) error {
 // header writes the header of the report (RFC 3834 5.1 for Auto-Submitted).
 func (s *Service) header(p *printer, id mail.QueueID, n *notice, boundary string, now time.Time) {
 	env := n.report.Envelope
-	daemon := string(s.complete("MAILER-DAEMON"))
-	subject, auto := n.kind.subject, "auto-replied"
+	tpl := s.texts.byLabel[n.kind.label]
+	subject, auto := tpl.subject, "auto-replied"
 	if n.copy {
 		auto = "auto-generated"
-		if n.kind.copySubject != "" {
-			subject = n.kind.copySubject
+		if tpl.pmSubject != "" {
+			subject = tpl.pmSubject
 		}
 	}
 	p.line("Received: by ", s.set.MyHostname, " (", s.set.MailName, ")")
 	p.line("\tid ", string(id), "; ", now.Format(dateForm))
 	p.line("Date: ", now.Format(dateForm))
-	if s.set.HeaderFrom == "obsolete" {
-		p.line("From: ", daemon, " (Mail Delivery System)")
-	} else {
-		p.line("From: Mail Delivery System <", daemon, ">")
-	}
+	p.line("From: ", s.from(tpl.from))
 	p.line("Subject: ", subject)
 	p.line("To: ", s.text(n.to.External(), env.SMTPUTF8))
 	if s.set.Threaded && env.MessageID != "" {
@@ -153,17 +150,17 @@ func (s *Service) people(p *printer, n *notice, boundary string, eight bool) {
 	p.line("")
 	p.line("--", boundary)
 	p.line("Content-Description: Notification")
+	charset := s.texts.byLabel[n.kind.label].charset
+	if eight && strings.EqualFold(charset, "us-ascii") {
+		charset = "utf-8" // for the addresses below
+	}
+	p.line("Content-Type: text/plain; charset=", charset)
 	if eight {
-		p.line("Content-Type: text/plain; charset=utf-8")
 		p.line("Content-Transfer-Encoding: 8bit")
-	} else {
-		p.line("Content-Type: text/plain; charset=us-ascii")
 	}
 	p.line("")
 	if !n.copy {
-		for l := range strings.Lines(s.opening(n.kind)) {
-			p.line(strings.TrimRight(l, "\n"))
-		}
+		s.opening(p, n.kind)
 	}
 	for i := range n.recipients {
 		f := &n.recipients[i]
@@ -174,6 +171,27 @@ func (s *Service) people(p *printer, n *notice, boundary string, eight bool) {
 		p.line("")
 		p.wrapped(s.text(text+": "+n.kind.reason(&f.Result), eight))
 	}
+}
+
+// opening writes what the template says.
+func (s *Service) opening(p *printer, k *kind) {
+	text, err := s.texts.expand(k.label, s.log.Warnf)
+	if err != nil {
+		s.log.Warnf("%v", err) // the check at the start found nothing: say little
+		return
+	}
+	for l := range strings.Lines(text) {
+		p.line(strings.TrimRight(l, "\n"))
+	}
+}
+
+// from is a From header with the domains that its addresses lack.
+func (s *Service) from(value string) string {
+	out, err := rewrite.RewriteHeader(value, func(a mail.Address) (mail.Address, error) { return s.complete(string(a)), nil })
+	if err != nil {
+		return value
+	}
+	return out
 }
 
 // facts writes the part that programs read (RFC 3464 2, RFC 6533 3 for the

@@ -57,6 +57,7 @@ type Poster func(ctx context.Context, e Envelope) (Message, error)
 // Service writes notifications.
 type Service struct {
 	set    Settings
+	texts  *Templates
 	post   Poster
 	log    *event.Logger
 	double mail.Address
@@ -64,8 +65,9 @@ type Service struct {
 }
 
 // New returns the service. Log lines carry the name of log.
-func New(set Settings, post Poster, log *event.Logger) *Service {
-	s := &Service{set: set, post: post, log: log, now: time.Now}
+func New(set Settings, texts *Templates, post Poster, log *event.Logger) *Service {
+	texts.check(log.Warnf)
+	s := &Service{set: set, texts: texts, post: post, log: log, now: time.Now}
 	s.double = mail.Address(set.DoubleBounceSender)
 	if !s.double.HasDomain() {
 		s.double += mail.Address("@" + set.MyHostname)

@@ -12,7 +12,7 @@ import (
 func TestNothingIsIgnoredInSilence(t *testing.T) {
 	t.Parallel()
 	cfg, problems := postconf.Parse("/etc/postfix", []byte(`myhostname = mx.test
-smtp_generic_maps = hash:/etc/postfix/generic
+smtp_dns_reply_filter = hash:/etc/postfix/generic
 slow_destination_rate_delay = 1s
 biff = no
 my_own = 1
@@ -33,7 +33,7 @@ max_use = 7
 		return strings.Join(lines, "\n")
 	}
 	got := text(false)
-	for _, want := range []string{"main.cf, line 2: parameter smtp_generic_maps has no effect", "master.cf, line 1: parameter smtpd_command_filter has no effect"} {
+	for _, want := range []string{"main.cf, line 2: parameter smtp_dns_reply_filter has no effect", "master.cf, line 1: parameter smtpd_command_filter has no effect"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing %q in\n%s", want, got)
 		}

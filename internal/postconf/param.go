@@ -54,6 +54,7 @@ const (
 	noCyrus     = "the Cyrus SASL library is not part of this server"
 	noComsat    = "nobody is told of new mail by the comsat protocol"
 	kernelLocks = "mailboxes are always locked as mailbox_delivery_lock says"
+	ownSchedule = "waiting mail is tried when its time has come, and not at the next look at all of it"
 	noFaults    = "it exists to test Postfix itself"
 )
 

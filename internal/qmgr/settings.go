@@ -30,6 +30,14 @@ type Settings struct {
 	DoubleBounce string `postconf:"double_bounce_sender"`
 }
 
+// Adjust makes the settings agree with each other.
+func (s *Settings) Adjust(warn func(format string, args ...any)) {
+	if s.BounceLifetime > s.Lifetime {
+		warn("bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting bounce_queue_lifetime")
+		s.BounceLifetime = s.Lifetime
+	}
+}
+
 // lifetime is how long a message may wait.
 func (s *Settings) lifetime(sender mail.Address) time.Duration {
 	if sender == "" {

@@ -24,6 +24,8 @@ type Report struct {
 	// Envelope and Content are those of the original message.
 	Envelope *mail.Envelope
 	Content  mail.Content
+	// To is who hears of a failure, when that is not the sender: with VERP.
+	To mail.Address
 	// Recipients are those that something happened to.
 	Recipients []Failed
 	// RetryUntil is when delivery will be given up, for delay warnings.
@@ -114,8 +116,12 @@ func (s *Service) Failure(ctx context.Context, r *Report) (mail.QueueID, error) 
 			recipients: r.Recipients, log: "postmaster non-delivery notification",
 		})
 	}
+	to := r.To
+	if to == "" {
+		to = env.Sender
+	}
 	return s.pair(ctx, &notice{
-		kind: failureKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyFailure),
+		kind: failureKind, report: r, to: to, recipients: filter(r.Recipients, mail.NotifyFailure),
 		headersOnly: env.Ret == mail.RetHeaders, log: "sender non-delivery notification",
 	}, &notice{
 		kind: failureKind, report: r, to: s.complete(s.set.BounceRecipient), original: mail.Address(s.set.BounceRecipient), from: s.double,

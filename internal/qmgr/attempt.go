@@ -33,6 +33,11 @@ func (m *Manager) attempt(e *entry) *entry {
 		Logger: m.log.With(t.LogName, m.pids.Next()), Active: j.msg.active, Started: time.Now(),
 		Reuse: e.reuse, Attempt: j.attempts + 1, Again: j.msg.reread,
 	}
+	if j.msg.env.VERP != "" {
+		env := *j.msg.env
+		env.Sender = mail.VERP(env.Sender, env.VERP, &d.Recipients[0])
+		d.Envelope = &env
+	}
 	if j.msg.env.Probe {
 		d.Flags |= agent.Verify
 	}

@@ -77,8 +77,7 @@ func (m *Manager) forget(msg *message, wake []wakeup) {
 func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup {
 	gen := m.gen.Load()
 	if len(msg.failed) > 0 {
-		_, err := gen.Reporter.Failure(m.ctx, &bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: msg.failed})
-		if err != nil {
+		if err := m.reportFailures(gen, msg); err != nil {
 			m.log.Emit(event.BounceFailed{ID: msg.env.ID})
 			m.log.Warnf("%s: %v", msg.env.ID, err)
 			wake = m.postpone(msg, c, wake)
@@ -94,6 +93,24 @@ func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup 
 	}
 	m.warn(msg, c, &gen.Settings)
 	return wake
+}
+
+// reportFailures returns a message, or with VERP once for each recipient: to the
+// address that tells which.
+func (m *Manager) reportFailures(gen *Generation, msg *message) error {
+	r := bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: msg.failed}
+	if msg.env.VERP == "" || gen.Settings.NoVERPBounces {
+		_, err := gen.Reporter.Failure(m.ctx, &r)
+		return err
+	}
+	for i := range msg.failed {
+		r.To = mail.VERP(msg.env.Sender, msg.env.VERP, &msg.failed[i].Recipient)
+		r.Recipients = msg.failed[i : i+1]
+		if _, err := gen.Reporter.Failure(m.ctx, &r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // failedDone ends the failed recipients after their report was committed.

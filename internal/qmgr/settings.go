@@ -26,6 +26,8 @@ type Settings struct {
 	DelayDigits int `postconf:"delay_logging_resolution_limit"`
 	// DeferTransports lists transports whose mail waits for a flush.
 	DeferTransports []string `postconf:"defer_transports"`
+	// NoVERPBounces reports the failures of a message with VERP together.
+	NoVERPBounces bool `postconf:"disable_verp_bounces"`
 	// DoubleBounce is the local part that nothing is returned to.
 	DoubleBounce string `postconf:"double_bounce_sender"`
 }

@@ -87,22 +87,17 @@ func (t *task) aliasRights(spec string) (*account, bool) {
 // setOwner makes owner-NAME the sender of what an alias sends on. Errors there
 // are for the owner: what the sender asked for is not passed on.
 func (t *task) setOwner(ctx context.Context, f *frame, name string) bool {
-	hit, err := t.a.aliases.Lookup(ctx, "owner-"+name)
+	owner, found, err := t.ownerOf(ctx, name)
 	if err != nil {
 		return false
 	}
-	if !hit.Found {
+	if !found {
 		if t.a.set.ResetOwner {
-			f.owner, f.sender, f.envelope, f.rcpt = "", t.d.Envelope.Sender, t.d.Envelope, inheritFrom(&t.top, f.rcpt.Address)
+			f.owner = "" // users behind this alias need no message of their own
 		}
 		return true
 	}
-	owner := "owner-" + name
-	if t.a.set.ExpandOwner {
-		owner = hit.Value
-	}
-	f.sender = t.a.deps.Rewrite(owner)
-	f.owner = string(f.sender)
+	f.sender, f.owner = owner, string(owner)
 	env := *t.d.Envelope
 	env.EnvID, env.Ret = "", mail.RetUnset
 	f.envelope = &env
@@ -129,11 +124,17 @@ func (t *task) expanded(f *frame, end bool) {
 	}
 }
 
-// inheritFrom is a recipient with what the sender asked for.
-func inheritFrom(r *mail.Recipient, addr mail.Address) mail.Recipient {
-	out := *r
-	out.Address = addr
-	return out
+// ownerOf is the owner of an alias: owner-NAME, or what that stands for.
+func (t *task) ownerOf(ctx context.Context, name string) (owner mail.Address, found bool, err error) {
+	hit, err := t.a.aliases.Lookup(ctx, "owner-"+name)
+	if err != nil || !hit.Found {
+		return "", false, err
+	}
+	text := "owner-" + name
+	if t.a.set.ExpandOwner {
+		text = hit.Value
+	}
+	return t.a.deps.Rewrite(text), true, nil
 }
 
 // entries delivers to the entries of a list and returns how many there were.
@@ -200,13 +201,19 @@ func (t *task) include(ctx context.Context, f frame, file string) {
 		wrong("unable to lookup :include: file %s: No such file or directory", file)
 		return
 	default:
-		wrong(":include: %s", out.Text)
+		if why, found := strings.CutPrefix(out.Text, "cannot open file "); found {
+			wrong("cannot open include file %s", why)
+		} else {
+			wrong(":include: %s", out.Text)
+		}
 		return
 	}
 	f.source = fromInclude
 	t.inherit(&f, fromInclude)
 	if f.user, err = t.fileRights(out.UID); err != nil {
-		wrong("cannot find username for uid %d: %v", out.UID, err)
+		t.warnf("cannot find username for uid %d", out.UID)
+		t.warnf("%s: cannot find :include: file owner username", file)
+		t.step(&f, mail.Result{Enhanced: "4.3.5", Text: configError})
 		return
 	}
 	t.lines(ctx, string(out.Output), f)

@@ -219,7 +219,7 @@ func (t *task) facts(f *frame) map[string]string {
 		facts["EXTENSION"] = f.ext[1:]
 	}
 	if f.user != nil {
-		facts["HOME"], facts["SHELL"], facts["LOGNAME"] = f.user.home, f.user.shell, f.user.name
+		facts["HOME"], facts["SHELL"] = f.user.home, f.user.shell
 	}
 	return facts
 }

@@ -81,7 +81,7 @@ func (t *task) recipient(ctx context.Context, f frame) {
 	if !t.first("recipient", strconv.Itoa(f.level), string(f.rcpt.Address)) {
 		return
 	}
-	if t.loops(&f) {
+	if t.loops(ctx, &f) {
 		return
 	}
 	f.local = strings.ToLower(f.rcpt.Address.Local())
@@ -97,7 +97,7 @@ func (t *task) recipient(ctx context.Context, f frame) {
 	// other users: each gets an entry in the queue of a new message. The same
 	// holds for members of :include: files.
 	if f.owner != "" && !strings.EqualFold(f.owner, f.base) || f.source == fromInclude {
-		t.indirect(f)
+		t.indirect(ctx, f)
 		return
 	}
 	if t.homeless(&f) || t.dotForward(ctx, f) {
@@ -140,24 +140,34 @@ func (t *task) expand(f *frame) {
 	}
 }
 
-// loops bounces mail that was delivered to its address before.
-func (t *task) loops(f *frame) bool {
+// loops bounces mail that was delivered to its address before. The owner of an
+// alias hears of it in place of the sender.
+func (t *task) loops(ctx context.Context, f *frame) bool {
 	if !t.past[strings.ToLower(f.rcpt.Address.External())] {
 		return false
 	}
-	t.step(f, mail.Result{Outcome: mail.Bounced, Enhanced: "5.4.6", Text: "mail forwarding loop for " + string(f.rcpt.Address)})
+	res := mail.Result{Outcome: mail.Bounced, Enhanced: "5.4.6", Text: "mail forwarding loop for " + string(f.rcpt.Address)}
+	if t.a.set.OwnerRequest {
+		owner, hit, err := t.ownerOf(ctx, strings.ToLower(f.rcpt.Address.Local()))
+		if err != nil {
+			res = mail.Result{Enhanced: "4.3.0", Text: "alias database unavailable"}
+		} else if hit {
+			res.ReportTo = owner
+		}
+	}
+	t.step(f, res)
 	return true
 }
 
 // indirect gives an address a new message.
-func (t *task) indirect(f frame) {
+func (t *task) indirect(ctx context.Context, f frame) {
 	if t.d.Flags&Verify != 0 {
 		if t.first("indirect", string(f.rcpt.Address)) {
 			t.step(&f, mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "forwards to " + string(f.rcpt.Address)})
 		}
 		return
 	}
-	if t.first("indirect", string(f.rcpt.Address)) && !t.loops(&f) {
+	if t.first("indirect", string(f.rcpt.Address)) && !t.loops(ctx, &f) {
 		t.forward(&f)
 	}
 }
@@ -179,7 +189,7 @@ func (t *task) address(ctx context.Context, text string, f frame) {
 		t.recipient(ctx, f)
 		return
 	}
-	t.indirect(f)
+	t.indirect(ctx, f)
 }
 
 // extend adds an extension to an address.

@@ -52,6 +52,7 @@ type LocalSettings struct {
 	ExecutionFilter       string        `postconf:"execution_directory_expansion_filter"`
 	ConfigDirectory       string        `postconf:"config_directory"`
 	ImportEnvironment     []string      `postconf:"import_environment"`
+	OwnerRequest          bool          `postconf:"owner_request_special"`
 	RequireHome           bool          `postconf:"require_home_directory"`
 	FrozenDelivered       bool          `postconf:"frozen_delivered_to"`
 	QueueDirectory        string        `postconf:"queue_directory"`

@@ -106,7 +106,7 @@ func (s *Service) Failure(ctx context.Context, r *Report) (mail.QueueID, error) 
 	case s.isDoubleBounce(env.Sender):
 		s.log.Warnf("%s: undeliverable postmaster notification discarded", env.ID)
 		return "", nil
-	case env.Sender == "":
+	case env.Sender == "" && r.To == "":
 		// RFC 3464 2: a report about a report must not go to its sender.
 		if !s.notifies("bounce", "2bounce") {
 			return "", nil

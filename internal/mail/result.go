@@ -50,6 +50,8 @@ type Result struct {
 	// the worst of them. An empty list that is not nil says that there is nothing
 	// to tell.
 	Steps []Step
+	// ReportTo is who hears of a bounce when that is not the sender.
+	ReportTo Address
 	// Sync makes the delivery durable; nil when it is. The message stays in the
 	// queue until Sync has returned nil.
 	Sync func() error

@@ -95,22 +95,30 @@ func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup 
 	return wake
 }
 
-// reportFailures returns a message, or with VERP once for each recipient: to the
-// address that tells which.
+// reportFailures returns a message: to its sender, with VERP once for each
+// recipient to the address that tells which, or to the owner of an alias.
 func (m *Manager) reportFailures(gen *Generation, msg *message) error {
-	r := bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: msg.failed}
-	if msg.env.VERP == "" || gen.Settings.NoVERPBounces {
-		_, err := gen.Reporter.Failure(m.ctx, &r)
-		return err
-	}
+	var together []bounce.Failed
 	for i := range msg.failed {
-		r.To = mail.VERP(msg.env.Sender, msg.env.VERP, &msg.failed[i].Recipient)
-		r.Recipients = msg.failed[i : i+1]
+		f := &msg.failed[i]
+		to := f.Result.ReportTo
+		if to == "" && !gen.Settings.NoVERPBounces {
+			to = mail.VERP(msg.env.Sender, msg.env.VERP, &f.Recipient)
+		}
+		if to == "" || to == msg.env.Sender {
+			together = append(together, *f)
+			continue
+		}
+		r := bounce.Report{Envelope: msg.env, Content: msg.content, To: to, Recipients: msg.failed[i : i+1]}
 		if _, err := gen.Reporter.Failure(m.ctx, &r); err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(together) == 0 {
+		return nil
+	}
+	_, err := gen.Reporter.Failure(m.ctx, &bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: together})
+	return err
 }
 
 // failedDone ends the failed recipients after their report was committed.

@@ -120,7 +120,9 @@ type report struct{ msg *cleanup.Message }
 
 // postReport begins a notification.
 func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.Message, error) {
-	msg, err := g.cleanup.Begin(ctx, cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: mail.ClientFacts{UID: -1}})
+	msg, err := g.cleanup.Begin(ctx, cleanup.Options{
+		Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: mail.ClientFacts{UID: -1}, Inspect: e.Inspect, NoMilters: !e.Inspect,
+	})
 	if err != nil {
 		return nil, err
 	}

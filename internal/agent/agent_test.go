@@ -55,6 +55,12 @@ func newBench(t *testing.T, program, mainCF string) *bench {
 			}
 			return out
 		},
+		Pass: func(_ context.Context, to string, d *agent.Delivery) ([]mail.Result, string, bool) {
+			if strings.HasPrefix(to, "nowhere") {
+				return nil, "", false
+			}
+			return []mail.Result{{Enhanced: "4.2.0", Text: "busy at " + to, Relay: "there"}}, "postfix/lmtp", true
+		},
 		Submit: func(_ context.Context, f *agent.Forward) (mail.QueueID, error) {
 			b.forwards = append(b.forwards, f)
 			return "NEWMSG", nil
@@ -68,7 +74,10 @@ func newBench(t *testing.T, program, mainCF string) *bench {
 		if postconf.HasFatal(problems) {
 			t.Fatal(problems)
 		}
-		b.Agent = a
+		b.Agent, problems = agent.Filtered(a, cfg.View(cfg.Service(program, "unix")), set)
+		if postconf.HasFatal(problems) {
+			t.Fatal(problems)
+		}
 	}
 	return b
 }

@@ -25,6 +25,9 @@ type Options struct {
 	// NoAddressMappings, NoHeaderBodyChecks and NoMilters are the words of
 	// receive_override_options.
 	NoAddressMappings, NoHeaderBodyChecks, NoMilters bool
+	// Inspect has mail of our own checked as that of others is
+	// (internal_mail_filter_classes).
+	Inspect bool
 	// FullName is the name of a local sender.
 	FullName string
 	// Filter is content_filter of the service that received the message.
@@ -102,7 +105,7 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 	internal := opt.Origin == mail.OriginInternal
 	m := &Message{
 		s: s, ctx: ctx, opt: opt, w: w,
-		filtered:  !opt.NoHeaderBodyChecks && !internal,
+		filtered:  !opt.NoHeaderBodyChecks && (!internal || opt.Inspect),
 		mapped:    !opt.NoAddressMappings,
 		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
 		context:   opt.Context,

@@ -126,7 +126,7 @@ func (m *Manager) failedDone(msg *message, c *queue.Change) {
 	for _, j := range msg.pending {
 		c.Take(j)
 	}
-	if len(msg.env.Recipients) > 1 {
+	if len(msg.env.Recipients) > 1 && len(msg.undone) > 0 {
 		nums := make([]int32, len(msg.undone))
 		for i, a := range msg.undone {
 			nums[i] = a.num

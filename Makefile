@@ -11,8 +11,9 @@ LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop
 	postlog postkick postlock sendmail mailq newaliases
 
 # Debian packages whose programs the tests talk to.
-PEERS := postfix postfix-pcre dovecot-core swaks pflogsumm db-util openssl iproute2 \
-	util-linux e2fsprogs procps gcc libc6-dev
+PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix-ldap \
+	dovecot-core swaks pflogsumm db-util openssl iproute2 util-linux e2fsprogs procps gcc \
+	libc6-dev mariadb-server postgresql sqlite3 slapd memcached
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 

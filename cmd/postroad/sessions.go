@@ -213,7 +213,7 @@ func (m message) Abort() { m.Message.Canceled() }
 // checkFilters reports for "postroad check" what the SMTP services say about
 // filters and other settings of theirs when they are built.
 func checkFilters(cfg *postconf.Config) []postconf.Problem {
-	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}})
+	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}, Param: cfg.View(nil).Setting})
 	defer func() { _ = tables.Close() }()
 	var problems []postconf.Problem
 	for _, svc := range cfg.Active() {

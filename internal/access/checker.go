@@ -34,6 +34,7 @@ type Checker struct {
 	actions                   Actions
 	// discarded is the verdict of the rule that set actions.Discard.
 	discarded mail.Verdict
+	trace     func(Step)
 	memo      [2]resolved
 	turn      int
 }

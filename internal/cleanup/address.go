@@ -83,6 +83,9 @@ func (m *Message) AddRecipient(r mail.Recipient) {
 	m.mapCopy(m.s.recipientBcc, "recipient_bcc_maps", r.Address)
 }
 
+// Rewritten is the last recipient after rewriting and before expansion.
+func (m *Message) Rewritten() mail.Address { return m.lastRcpt }
+
 // utf8 marks a local submission that needs SMTPUTF8 (RFC 6531) because of what
 // an address or its header holds.
 func (m *Message) utf8(text []byte) {

@@ -131,7 +131,7 @@ func openTables(cfg *postconf.Config) (*table.Set, func()) {
 	queue, _ := view.Value("queue_directory")
 	typ, _ := view.Value("default_database_type")
 	utf8, _ := view.Bool("smtputf8_enable")
-	set := table.NewSet(table.Options{QueueDir: queue, UTF8: utf8, DefaultType: typ})
+	set := table.NewSet(table.Options{QueueDir: queue, UTF8: utf8, DefaultType: typ, Param: view.Setting})
 	return set, func() { set.Close() }
 }
 

@@ -31,6 +31,7 @@ type mapTool struct {
 	*Env
 	alias    bool
 	settings mapSettings
+	view     *postconf.View
 
 	incremental, list, asJSON   bool
 	keepCase, noUTF8, bare      bool
@@ -134,7 +135,8 @@ func (m *mapTool) load(dir string) error {
 		dir = postconf.DefaultDir
 	}
 	cfg, problems := postconf.Load(dir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
-	problems = append(problems, cfg.View(nil).Decode(&m.settings)...)
+	m.view = cfg.View(nil)
+	problems = append(problems, m.view.Decode(&m.settings)...)
 	for i := range problems {
 		if problems[i].Fatal {
 			return &problems[i]
@@ -158,7 +160,7 @@ func (m *mapTool) utf8() bool { return m.settings.UTF8 && !m.noUTF8 }
 // open opens a table for lookups.
 func (m *mapTool) open(name string) (table.Table, error) {
 	return table.Open(name, table.Options{
-		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf,
+		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf, Param: m.view.Setting,
 	})
 }
 

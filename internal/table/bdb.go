@@ -27,6 +27,7 @@ const (
 
 	pageInternal = 3  // btree internal
 	pageLeaf     = 5  // btree leaf
+	pageUnused   = 0  // never written
 	pageOverflow = 7  // part of a long item
 	pageHashMeta = 8  //
 	pageTreeMeta = 9  //

@@ -98,6 +98,9 @@ func (h *hashFile) hashPage(n, hops uint32) (page, error) {
 	if err != nil {
 		return p, err
 	}
+	if p.kind == pageUnused && p.entries == 0 && h.next(p) == 0 {
+		return p, nil // a bucket that never had an entry may be a page of zeros
+	}
 	if p.kind != pageHash && p.kind != pageHashOld || p.entries%2 != 0 || hops >= h.pages {
 		return p, damaged("hash page %d", n)
 	}

@@ -1,6 +1,8 @@
 package table_test
 
 import (
+	"database/sql"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +10,9 @@ import (
 
 	"postroad/internal/table"
 	"postroad/internal/table/tabletest"
+	"postroad/internal/testkit/sqlkit"
+
+	_ "modernc.org/sqlite"
 )
 
 // fixed is what every table made of testdata/fixed must answer.
@@ -43,6 +48,7 @@ func cases(t *testing.T) []tabletest.Case {
 	other := []string{"qy", "y", "@joe"}
 	return []tabletest.Case{
 		{Spec: "hash:testdata/hash", Found: fixed, Missing: missing},
+		{Spec: "hash:testdata/hash-one", Found: map[string]string{"b.c": "x"}, Missing: missing},
 		{Spec: "btree:testdata/btree", Found: fixed, Missing: missing},
 		{Spec: "hash:" + source, Found: fixed, Missing: missing},
 		{Spec: "btree:" + source, Found: fixed, Missing: missing},
@@ -63,8 +69,47 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "randmap:{one}", Kind: table.Pattern, Any: true, Found: map[string]string{"a": "one"}},
 		{Spec: "pipemap:{texthash:" + source + ",inline:{joe=Joe}}", Found: map[string]string{"joe@example.com": "Joe"}, Missing: []string{"joe", "long"}},
 		{Spec: "unionmap:{texthash:" + source + ",inline:{long=b,joe@example.com=Joe}}", Found: map[string]string{"joe@example.com": "joe,Joe", "@example.org": fixed["@example.org"], "long": fixed["long"] + ",b"}, Missing: []string{"joe"}},
+		{Spec: "tcp:" + tcpServer(t), Kind: table.Pattern, Found: served, Missing: unserved},
+		{Spec: "socketmap:unix:" + socketmapServer(t) + ":map", Kind: table.Pattern, Found: served, Missing: unserved},
+		{Spec: "memcache:" + write("memcache.cf", "line_size_limit = 200000\nmemcache = unix:"+memcacheServer(t)), Found: servedWords, Missing: unserved},
+		{Spec: "ldap:" + write("ldap.cf", "search_base = dc=test\nquery_filter = (mail=%s)\nserver_host = ldap://"+ldapServer(t)),
+			Found: map[string]string{"ann@test": "ann@store", "bob@test": "bob@store,bob@other"}, Missing: []string{"ann", "@test"}},
+		{Spec: "sqlite:" + databaseFile(t, "dbpath = "+sqliteFile(t), "query = SELECT v FROM fixed WHERE k = '%s'"), Found: fixed, Missing: missing},
+		{Spec: "mysql:" + databaseFile(t, "hosts = inet:"+sqlkit.FakeMySQL(t, sqlkit.Lookup(fixed, true)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
+		{Spec: "pgsql:" + databaseFile(t, "hosts = "+sqlkit.FakePgSQL(t, sqlkit.Lookup(fixed, false)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
+		{Spec: "proxy:mysql:" + databaseFile(t, "hosts = "+sqlkit.FakeMySQL(t, sqlkit.Lookup(fixed, true)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
+}
+
+// databaseFile writes a client configuration file.
+func databaseFile(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.cf")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sqliteFile makes a database with the entries of fixed.
+func sqliteFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "db?x=%41#y") // nothing in a name means anything
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE fixed (k TEXT PRIMARY KEY, v TEXT)"); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range fixed {
+		if _, err := db.Exec("INSERT INTO fixed VALUES (?, ?)", key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
 }
 
 // passwdLine returns the entry of root.

@@ -13,8 +13,9 @@
 //     later"; it is never folded into "not found". A table that cannot be
 //     opened, or whose file makes no sense, answers every lookup with an error.
 //  2. A table is an immutable snapshot from the moment it is opened, safe for
-//     any number of goroutines, and lookups take no locks. (unix: is the one
-//     exception: it follows the system's user database, as getpwnam does.)
+//     any number of goroutines, and lookups take no locks. (Exceptions: unix:
+//     follows the system's user database, as getpwnam does, and a database is
+//     asked anew by each lookup.)
 //  3. Keys of a fixed table are folded to lower case before they are looked up,
 //     keys of a pattern table are not. An empty key is never looked up.
 //  4. Derived keys (parent domains, parent networks, "@domain", addresses
@@ -52,8 +53,94 @@
 // are those that a backtracking search finds first, which is what glibc gives for
 // all but contrived expressions.
 //
+// # Databases
+//
+// mysql:, pgsql: and sqlite: take the client configuration files of Postfix 3.11, and
+// main.cf parameters for a name without "/" or "." in front. No answer is kept: a row
+// that changes counts for the next lookup. What they have in common with every type
+// that makes a query from a key is in cffile.go (the settings) and query.go (the
+// %-escapes, the domain list, result_format and expansion_limit).
+//
+// All settings: query, result_format, expansion_limit, domain, and the older table,
+// select_field, where_field, additional_conditions. mysql: and pgsql: hosts, user,
+// password, dbname, idle_interval, retry_interval. mysql: charset,
+// require_result_set, tls_CAfile, tls_CApath, tls_cert_file, tls_key_file,
+// tls_verify_cert. pgsql: encoding, select_function, and connection URIs in hosts.
+// sqlite: dbpath.
+//
+// Limits: a connection is made in 5 seconds, a query answered in 10, a lookup done in
+// 30; else it is an error. At most 20 connections lead to one server, shared by all
+// tables of a Set with the same login; more lookups wait. An answer is at most 16
+// MiB. A server that cannot be reached is left alone for retry_interval; then one
+// lookup tries it, and the others go on without it meanwhile. A query that the
+// server refuses is tried at the other servers, and no reason to leave one alone.
+//
+// Differences from Postfix:
+//
+//   - option_file, and an option_group other than "client", are refused: my.cnf is
+//     not read. localhost means the socket in its usual places.
+//   - tls_ciphers has no effect but to demand TLS. Without any tls_* setting a
+//     MySQL server on another machine gets TLS when it can.
+//   - charset and encoding must be ones that can be quoted safely (not gbk, sjis ...).
+//   - Connection parameters of PostgreSQL that cannot be honoured are refused:
+//     sslcrl, requirepeer, gssencmode=require and their like.
+//   - A mistake in an SQL query is an error of each lookup, not the end of a process.
+//   - A file of SQLite that is replaced is opened anew. It is opened for reading,
+//     and must be there.
+//   - ZEROFILL numbers of MySQL lose their zeros.
+//   - No message has a line of a client configuration file in it, or a password.
+//
 // # Changed files
 //
 // Open is the only reader of table files. A later version that notices changed
 // files replaces the Table inside the Set's entry; nothing else holds file state.
+//
+// # Servers
+//
+// tcp:, socketmap:, memcache: and ldap: ask a server at each lookup, so they are
+// an exception to invariant 2. Opening them asks nothing. remote.go has what they
+// share: at most 32 connections to a server (8 to a directory), kept for 10
+// seconds without work and used for 100 (a minute and 10 minutes); more lookups
+// wait for their turn, within their time. A kept connection that the server closed
+// meanwhile is replaced at once. On a kept connection nothing may come in
+// unasked, and an answer must not be followed by anything: the next lookup would
+// take it for its own. Whatever is no definite answer is an error, and the
+// connection is given up.
+//
+// tcp: is tcp_table(5), with 2xx, 4xx and 5xx replies of at most 4096 bytes. A server that is
+// away is tried 10 times, a second apart; one that hangs costs 100 seconds.
+//
+// socketmap: is socketmap_table(5), over inet: and unix:, with
+// socketmap_max_reply_size. A lost connection is tried once more.
+//
+// memcache: is memcache_table(5), for lookups: memcache, backup, key_format,
+// key_digest, domain, flags, ttl, data_size_limit, line_size_limit, max_try,
+// retry_pause and timeout. An answer of the backup is stored in the server.
+//
+// ldap: is ldap_table(5), with LDAP version 3 whatever version says: server_host
+// (URLs, hosts, several of them), server_port, timeout, search_base, scope,
+// query_filter, domain, result_attribute, special_result_attribute,
+// terminal_result_attribute, leaf_result_attribute, result_format (result_filter),
+// recursion_limit, expansion_limit, size_limit, dereference, chase_referrals,
+// bind, bind_dn, bind_pw, sasl_mechs (EXTERNAL only), sasl_authz_id, start_tls,
+// tls_ca_cert_file, tls_ca_cert_dir, tls_cert, tls_key and tls_require_cert. One
+// search is answered in timeout seconds and with 16 MiB at most, a lookup with all
+// of its searches in 5 minutes.
+//
+// Differences from Postfix:
+//
+//   - A reply with a null byte, with the key of another question, or followed by
+//     another reply is an error; Postfix takes a part of it for the answer. Only
+//     a value of a directory ends at a null byte as it does there.
+//   - tcp: gives up at once when the server hangs or sends a line that is too long,
+//     where Postfix tries 9 times more.
+//   - memcache: answers lookups only: postmap cannot write to it. While the
+//     server is away, answers of the backup are not offered to it.
+//   - ldap: goes on to the next server when one hangs or refuses to authenticate us,
+//     where Postfix does so only when it cannot connect.
+//   - ldap: refuses a bad query_filter when the table is opened; Postfix fails at each
+//     lookup. bind = sasl without EXTERNAL is refused too.
+//   - ldap: verifies certificates as Go does: a common name without a subject
+//     alternative name does not count. tls_cipher_suite, tls_random_file and
+//     debuglevel have no effect. What a server says to a failed bind is not logged.
 package table

@@ -46,7 +46,7 @@ func openBtree(name string, o *Options) (Table, error) { return openDB("btree", 
 // openDB follows the rules of the package comment.
 func openDB(typ, name string, o *Options) (Table, error) {
 	title, path := typ+":"+name, o.path(name)
-	data, modified, err := readLocked(path + ".db")
+	data, modified, err := o.readLocked(path + ".db")
 	if errors.Is(err, fs.ErrNotExist) {
 		return openDBSource(title, name, o)
 	}
@@ -85,7 +85,7 @@ func newBDBTable(typ, title, data string) (*bdbTable, error) {
 
 // openDBSource reads the text of a table that was never indexed.
 func openDBSource(title, name string, o *Options) (Table, error) {
-	text, err := readText(o.path(name))
+	text, err := o.readText(o.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("open database %s.db: %w", name, Reason(fs.ErrNotExist))
 	}
@@ -119,8 +119,8 @@ func isAliasText(text string) bool {
 
 // readLocked reads a whole file under a shared lock, so that it is not read
 // while Postfix's postmap changes it in place.
-func readLocked(path string) (data string, modified time.Time, err error) {
-	f, err := os.Open(path)
+func (o *Options) readLocked(path string) (data string, modified time.Time, err error) {
+	f, err := o.open(path)
 	if err != nil {
 		return "", time.Time{}, err
 	}

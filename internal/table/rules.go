@@ -36,7 +36,7 @@ func ruleLines(typ, name string, o *Options) (ruleText, error) {
 	if strings.HasPrefix(name, "{") {
 		return inlineRules(typ, name)
 	}
-	text, err := readText(o.path(name))
+	text, err := o.readText(o.path(name))
 	if err != nil {
 		return ruleText{}, fmt.Errorf("open %s: %w", name, Reason(err))
 	}

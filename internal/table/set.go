@@ -48,6 +48,9 @@ var noSubstitution = []string{
 
 // NewSet returns an empty Set.
 func NewSet(o Options) *Set {
+	if o.pools == nil {
+		o.pools = &pools{open: make(map[string]*sharedServers)}
+	}
 	return &Set{options: o, open: make(map[setKey]Table)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -66,6 +67,17 @@ type Options struct {
 	Trusted bool
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
+	// OpenFile opens the file of a table for reading; nil is os.Open. It is there
+	// for files that only root may read: Postfix opens its tables before it gives
+	// up its rights.
+	OpenFile func(path string) (*os.File, error)
+	// Param returns a parameter of main.cf, for tables like "mysql:name" whose
+	// settings are the parameters name_hosts, name_query and so on.
+	Param func(name string) (value string, ok bool)
+	// depth counts tables that were opened for the list of another table.
+	depth int
+	// pools has the database connections that the tables of a Set share.
+	pools *pools
 }
 
 // ErrSyntax marks a table name that cannot be read at all, which is a mistake
@@ -112,6 +124,24 @@ func (o *Options) warnf(format string, args ...any) {
 	if o.Warn != nil {
 		o.Warn(format, args...)
 	}
+}
+
+// open opens a file for reading.
+func (o *Options) open(path string) (*os.File, error) {
+	if o.OpenFile == nil {
+		return os.Open(path)
+	}
+	return o.OpenFile(path)
+}
+
+// readText reads the whole text file of a table, bounded.
+func (o *Options) readText(path string) (string, error) {
+	f, err := o.open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return readAll(f)
 }
 
 // path makes name relative to the queue directory.

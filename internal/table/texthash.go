@@ -50,7 +50,7 @@ func (m *memory) add(key, value string) bool {
 
 // openTexthash reads texthash:path: the text that postmap would read.
 func openTexthash(name string, o *Options) (Table, error) {
-	text, err := readText(o.path(name))
+	text, err := o.readText(o.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", name, Reason(err))
 	}

@@ -59,6 +59,9 @@ func newBench(t *testing.T, program, mainCF string) *bench {
 			if strings.HasPrefix(to, "nowhere") {
 				return nil, "", false
 			}
+			if to == "local" {
+				return b.Deliver(context.Background(), d), "postfix/local", true
+			}
 			return []mail.Result{{Enhanced: "4.2.0", Text: "busy at " + to, Relay: "there"}}, "postfix/lmtp", true
 		},
 		Submit: func(_ context.Context, f *agent.Forward) (mail.QueueID, error) {

@@ -138,12 +138,12 @@ func TestSuccessOfAnAlias(t *testing.T) {
 
 func TestPass(t *testing.T) {
 	t.Parallel()
-	b := newUsers(t, "mailbox_transport_maps = inline:{ {joe = lmtp:unix:x} {lost = nowhere} }\nfallback_transport = lmtp:unix:y\n", map[string]string{})
+	b := newUsers(t, "mailbox_transport_maps = inline:{ {joe = lmtp:unix:x} {lost = nowhere} {ann = local} }\nfallback_transport = lmtp:unix:y\n", map[string]string{})
 	for rcpt, want := range map[string]string{
 		"joe":  "deferred: joe busy at lmtp:unix:x",
 		"lost": "deferred: mail transport unavailable",
 		"who":  "deferred: who busy at lmtp:unix:y",
-		"ann":  "sent: delivered to maildir",
+		"ann":  "deferred: ann mail system configuration error",
 	} {
 		res := one(t, b, mail.Route{Transport: "local"}, mail.Address(rcpt+"@mx.test"))
 		if got := b.outcome(res); got != want {

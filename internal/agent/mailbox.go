@@ -134,6 +134,10 @@ func (s *MailboxSettings) write(ctx context.Context, deps *Deps, d *Delivery, r 
 	if res.Warning != "" {
 		d.Logger.Warnf("%s", res.Warning)
 	}
+	if b.isMaildir() && res.Class == privdeliver.Permission {
+		d.Logger.Warnf("maildir access problem for UID/GID=%d/%d: %s", b.uid, b.gid, res.Text)
+		d.Logger.Warnf("perhaps you need to create the maildirs in advance")
+	}
 	out := b.result(res)
 	if res.Unsynced {
 		out.Sync = syncer(deps, b, req, res.Device)

@@ -33,8 +33,8 @@ func main() {
 	}))
 }
 
-// serves tells which inet services are SMTP servers.
-func serves(s *postconf.Service) bool { return s.Program() == "smtpd" }
+// serves tells which inet services are SMTP servers, or the gate before one.
+func serves(s *postconf.Service) bool { return s.Program() == "smtpd" || s.Program() == "postscreen" }
 
 // offline is the queue of a server that does not run.
 type offline struct {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
+	"postroad/internal/postscreen"
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
 	"postroad/internal/table"
@@ -55,7 +57,11 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
+	if svc.Type == "inet" {
+		srv.Master = s.rt.Master
+	}
 	srv.Flush = flusher{s}
+	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Notices = notices{s, set.ErrorRecipient}
 	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
 	if set.PeernameLookup {
@@ -184,17 +190,12 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 // serveLocal runs sendmail -bs: a session of a local user with the settings of
 // the first SMTP service.
 func (s *server) serveLocal(ctx context.Context, conn net.Conn, _ control.Peer) {
-	s.mu.Lock()
-	var srv *smtpd.Server
-	if len(s.sessions) > 0 {
-		srv = s.sessions[0]
-	}
-	s.mu.Unlock()
+	srv := s.firstSMTP()
 	if srv == nil {
 		_ = conn.Close()
 		return
 	}
-	srv.ServeConn(ctx, loopback{conn})
+	srv.ServeLocal(ctx, loopback{conn})
 }
 
 // loopback gives a local session the address that Postfix gives it.
@@ -217,10 +218,13 @@ func checkFilters(cfg *postconf.Config) []postconf.Problem {
 	defer func() { _ = tables.Close() }()
 	var problems []postconf.Problem
 	for _, svc := range cfg.Active() {
-		if svc.Type != "inet" || !serves(svc) {
-			continue
+		var more []postconf.Problem
+		switch {
+		case svc.Type == "inet" && svc.Program() == "postscreen":
+			_, more = postscreen.FromView(cfg.View(svc), postscreen.Deps{Tables: tables, Read: os.ReadFile})
+		case (svc.Type == "inet" || svc.Type == "pass") && svc.Program() == "smtpd":
+			_, more = smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		}
-		_, more := smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		problems = append(problems, more...)
 	}
 	return problems

@@ -20,6 +20,7 @@ import (
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/master"
+	"postroad/internal/postscreen"
 	"postroad/internal/privdeliver"
 	"postroad/internal/qmgr"
 	"postroad/internal/queue"
@@ -44,9 +45,11 @@ type server struct {
 	pickup   *cleanup.Pickup
 	started  time.Time
 
-	mu       sync.Mutex // one reload at a time
-	sessions []*smtpd.Server
-	admin    []func(context.Context) error
+	mu     sync.Mutex // one reload at a time
+	doors  []door
+	caches postscreen.Caches
+	behind atomic.Pointer[map[string]*smtpd.Server]
+	admin  []func(context.Context) error
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -91,7 +94,8 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := gauges.register(rt.Metrics); err != nil {
 		s.log.Errorf("metrics: %v", err)
 	}
-	s.sessions = s.serve(g, gen)
+	s.runStatistics(g, gen)
+	s.doors = s.serve(g, gen)
 	return s, nil
 }
 
@@ -143,26 +147,20 @@ func (s *server) runPickup(gen *generation) {
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }
 
-// serve starts an SMTP server for each inet service.
-func (s *server) serve(g *master.Generation, gen *generation) []*smtpd.Server {
-	var servers []*smtpd.Server
-	for _, l := range g.Listeners {
-		srv, err := s.smtpd(gen, l.Service)
-		if err != nil {
-			s.log.Fatalf("service %s: %v", l.Service.Name, err)
-			continue
-		}
-		servers = append(servers, srv)
-		listener := l.Listener
-		// goroutine: accepts for one service; ends when Shutdown closes the
-		// listener.
-		s.wg.Go(func() {
-			if err := srv.Serve(s.ctx, listener); err != nil && !errors.Is(err, smtpd.ErrServerClosed) {
-				s.log.Errorf("service %s: %v", srv.Service, err)
-			}
-		})
+// runStatistics reports what clients did at most: anvil(8).
+func (s *server) runStatistics(g *master.Generation, gen *generation) {
+	view := g.Config.View(nil)
+	if svc := g.Config.Service("anvil", "unix"); svc != nil {
+		view = g.Config.View(svc)
 	}
-	return servers
+	every, err := view.Duration("anvil_status_update_time")
+	if err != nil {
+		s.log.Warnf("anvil_status_update_time: %v", err)
+		every = 10 * time.Minute
+	}
+	log := s.log.With(gen.settings.SyslogName+"/anvil", s.pids.Next())
+	// goroutine: the reports; ends with s.ctx, with a last one.
+	s.wg.Go(func() { s.rates.Report(s.ctx, every, log) })
 }
 
 // Reload implements master.Server: new sessions and attempts use the new
@@ -174,27 +172,27 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 	if err != nil {
 		return err
 	}
-	old, oldSessions := s.gen.Swap(gen), s.sessions
+	old, oldDoors := s.gen.Swap(gen), s.doors
 	if m := s.manager.Load(); m != nil {
 		m.Reload(gen.qmgr)
 	}
-	s.sessions = s.serve(g, gen)
+	s.doors = s.serve(g, gen)
 	// goroutine: lets the old generation end in its own time; bounded by
 	// oldSessionsGrace.
 	s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, oldSessionsGrace)
 		defer cancel()
 		var drained sync.WaitGroup
-		for _, srv := range oldSessions {
+		for _, d := range oldDoors {
 			// goroutine: one old service; bounded by ctx.
 			drained.Go(func() {
-				if srv.Drain(ctx) == nil {
+				if d.Drain(ctx) == nil {
 					return
 				}
 				// Whoever is still here goes before the tables close.
 				end, cancel := context.WithTimeout(context.Background(), dismissGrace)
 				defer cancel()
-				_ = srv.Dismiss(end)
+				_ = d.Dismiss(end)
 			})
 		}
 		drained.Wait()
@@ -214,9 +212,10 @@ func (s *server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for _, srv := range s.sessions {
-		errs = append(errs, srv.Shutdown(ctx))
+	for _, d := range s.doors {
+		errs = append(errs, d.Shutdown(ctx))
 	}
+	s.caches.Flush()
 	for _, stop := range s.admin {
 		errs = append(errs, stop(ctx))
 	}

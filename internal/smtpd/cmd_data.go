@@ -32,7 +32,7 @@ func (s *session) cmdData(args string) {
 	case args != "":
 		s.reply(501, "5.5.4", "Syntax: DATA")
 		return
-	case !s.checkData("DATA"):
+	case !s.checkData("DATA"), !s.beginData():
 		return
 	}
 	s.beginContent()
@@ -111,7 +111,7 @@ func (s *session) endContent(bareLF bool) {
 	st := s.tx.msg.Finish(s.ctx)
 	if st.Code/100 == 2 {
 		s.errors, s.junk = 0, 0
-		if s.tx.bdat != bdatNone {
+		if s.tx.bdat != bdatNone && s.tx.proxy == nil {
 			st.Text = "Ok: " + itoa64(s.tx.bytes) + " bytes queued as " + string(s.tx.id)
 		}
 	}

@@ -50,6 +50,11 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "hash:testdata/hash", Found: fixed, Missing: missing},
 		{Spec: "hash:testdata/hash-one", Found: map[string]string{"b.c": "x"}, Missing: missing},
 		{Spec: "btree:testdata/btree", Found: fixed, Missing: missing},
+		{Spec: "lmdb:testdata/lmdb", Found: fixed, Missing: missing},
+		{Spec: "cdb:testdata/cdb", Found: fixed, Missing: missing},
+		{Spec: "lmdb:" + indexed(t, "lmdb", source), Found: fixed, Missing: missing},
+		{Spec: "cdb:" + indexed(t, "cdb", source), Found: fixed, Missing: missing},
+		{Spec: "internal:x", Missing: missing, Empty: true},
 		{Spec: "hash:" + source, Found: fixed, Missing: missing},
 		{Spec: "btree:" + source, Found: fixed, Missing: missing},
 		{Spec: "texthash:" + source, Found: fixed, Missing: missing},
@@ -80,6 +85,28 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "proxy:mysql:" + databaseFile(t, "hosts = "+sqlkit.FakeMySQL(t, sqlkit.Lookup(fixed, true)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
+}
+
+// indexed makes an indexed file of a source and returns its name.
+func indexed(t *testing.T, typ, source string) string {
+	t.Helper()
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []table.Entry
+	table.ParseSource(string(text), table.SourceOptions{UTF8: true}, func(e table.Entry, _ int) {
+		entries = append(entries, table.Entry{Key: table.Fold(e.Key, true), Value: e.Value})
+	})
+	f, err := table.EditFile(typ, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Write(entries, table.WriteOptions{Mode: 0o600}); err != nil {
+		t.Fatal(err)
+	}
+	return source
 }
 
 // databaseFile writes a client configuration file.

@@ -4,7 +4,8 @@ import "strings"
 
 // OwnWords drops what a report says to people: the text is ours, and meant to
 // differ from Postfix's. From "This is the mail system" up to the first address
-// or the next part only that line stays.
+// or the next part only that line stays. It also drops what Postfix says of its
+// processes and has no counterpart here.
 func OwnWords(lines []string) []string {
 	var out []string
 	skipping := false
@@ -13,6 +14,11 @@ func OwnWords(lines []string) []string {
 			skipping = false
 		}
 		if skipping {
+			continue
+		}
+		// A process of Postfix that sees a new table is replaced by another;
+		// here the table is replaced.
+		if strings.HasSuffix(line, " has changed -- restarting") {
 			continue
 		}
 		out = append(out, line)

@@ -210,24 +210,31 @@ func succeeded(all []Failed) []Failed {
 }
 
 // pair posts a notification to the sender and the copy that the postmaster wants.
-// The copy is begun before the other is queued, so that the log names both in the
+// The copy is written before the other is queued, so that the log names both in the
 // order in which Postfix does; that it cannot be posted is no failure.
 func (s *Service) pair(ctx context.Context, n, copy *notice) (mail.QueueID, error) {
 	first, err := s.begin(ctx, n)
 	if err != nil {
 		return "", err
 	}
+	if err := first.write(); err != nil {
+		return "", err
+	}
 	var second *draft
 	if s.notifies(copy.class) {
-		second, err = s.begin(ctx, copy)
+		if second, err = s.begin(ctx, copy); err == nil {
+			err = second.write()
+		}
 	}
-	id, firstErr := first.finish(ctx)
+	id, firstErr := first.commit(ctx)
 	if firstErr != nil {
-		second.abort()
+		if err == nil {
+			second.abort()
+		}
 		return "", firstErr
 	}
 	if err == nil {
-		_, err = second.finish(ctx)
+		_, err = second.commit(ctx)
 	}
 	if err != nil {
 		s.log.Warnf("%s: postmaster notice failed while %s %s", n.report.Envelope.ID, copy.doing, n.report.Envelope.Sender.External())
@@ -241,7 +248,10 @@ func (s *Service) send(ctx context.Context, n *notice) (mail.QueueID, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.finish(ctx)
+	if err := d.write(); err != nil {
+		return "", err
+	}
+	return d.commit(ctx)
 }
 
 // draft is a notification that has a queue id and no text yet; nil when there is
@@ -266,14 +276,22 @@ func (s *Service) begin(ctx context.Context, n *notice) (*draft, error) {
 	return &draft{s, n, m}, nil
 }
 
-// finish writes and posts it.
-func (d *draft) finish(ctx context.Context) (mail.QueueID, error) {
+// write writes its text; when that fails it is dropped.
+func (d *draft) write() error {
 	if d == nil {
-		return "", nil
+		return nil
 	}
 	if err := d.s.write(d.m, d.m.ID(), d.n); err != nil {
 		d.m.Abort()
-		return "", d.s.failed(d.n, err)
+		return d.s.failed(d.n, err)
+	}
+	return nil
+}
+
+// commit posts it.
+func (d *draft) commit(ctx context.Context) (mail.QueueID, error) {
+	if d == nil {
+		return "", nil
 	}
 	if err := d.m.Commit(ctx); err != nil {
 		return "", d.s.failed(d.n, err)

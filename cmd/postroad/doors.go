@@ -102,15 +102,3 @@ func (s *server) postscreen(gen *generation, svc *postconf.Service) (*postscreen
 
 // errNoService is what Postfix says when master.cf has no smtpd of type pass.
 var errNoService = syscall.ENOENT
-
-// firstSMTP is the first SMTP server of master.cf.
-func (s *server) firstSMTP() *smtpd.Server {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, d := range s.doors {
-		if srv, ok := d.(*smtpd.Server); ok {
-			return srv
-		}
-	}
-	return nil
-}

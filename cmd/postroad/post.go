@@ -88,41 +88,16 @@ func (g *generation) forward(ctx context.Context, f *agent.Forward) (mail.QueueI
 	return g.submit(ctx, s)
 }
 
-// resubmit sends a queued message through cleanup again, as postsuper -r asks:
-// with the recipients as they came in, and as local mail.
-func (g *generation) resubmit(ctx context.Context, env *mail.Envelope, content mail.Content) error {
-	body, err := content.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
-	s := &submission{
-		sender: env.Sender, content: body,
-		params:  cleanup.SenderParams{EnvID: env.EnvID, Ret: env.Ret, SMTPUTF8: env.SMTPUTF8, Body8Bit: env.EightBit},
-		options: cleanup.Options{Origin: mail.OriginLocal, Context: rewrite.Local, Facts: env.Client, Arrived: env.Arrived, NoMilters: true},
-	}
-	seen := map[mail.Address]bool{}
-	for _, r := range env.Recipients {
-		if r.Original != "" {
-			r.Address = r.Original
-		}
-		if !seen[r.Address] {
-			seen[r.Address] = true
-			s.rcpts = append(s.rcpts, r)
-		}
-	}
-	_, err = g.submit(ctx, s)
-	return err
-}
-
 // report is a notification on its way through cleanup.
 type report struct{ msg *cleanup.Message }
 
 // postReport begins a notification.
 func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.Message, error) {
-	msg, err := g.cleanup.Begin(ctx, cleanup.Options{
-		Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: mail.ClientFacts{UID: -1}, Inspect: e.Inspect, NoMilters: !e.Inspect,
-	})
+	class := "bounce"
+	if e.Notice {
+		class = "notify"
+	}
+	msg, err := g.cleanup.Begin(ctx, cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Class: class, Facts: mail.ClientFacts{UID: -1}})
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"postroad/internal/access"
 	"postroad/internal/cleanup"
-	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -54,6 +52,10 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv.Senseless = func(ctx context.Context, addr mail.Address) bool {
 		r, err := router.Lookup(ctx, "", router.Rewrite(rewrite.Local, string(addr)))
 		return err == nil && r.Invalid
+	}
+	srv.Lists.Filters.Route = func(ctx context.Context, sender, addr mail.Address) (mail.Route, error) {
+		local := func(a mail.Address) mail.Address { return router.Rewrite(rewrite.Local, string(a)) }
+		return router.Resolve(ctx, local(sender), local(addr))
 	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
@@ -118,6 +120,7 @@ func (r *receiver) Begin(ctx context.Context, o *smtpd.MessageOptions) (smtpd.Me
 		NoAddressMappings:  slices.Contains(r.set.Override, "no_address_mappings"),
 		NoHeaderBodyChecks: slices.Contains(r.set.Override, "no_header_body_checks"),
 		NoMilters:          slices.Contains(r.set.Override, "no_milters"),
+		Filters:            o.Filters,
 	}
 	if o.LocalRewrite {
 		opt.Context = rewrite.Local
@@ -186,26 +189,6 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 	}
 	return true, m.FlushSite(domain)
 }
-
-// serveLocal runs sendmail -bs: a session of a local user with the settings of
-// the first SMTP service.
-func (s *server) serveLocal(ctx context.Context, conn net.Conn, _ control.Peer) {
-	srv := s.firstSMTP()
-	if srv == nil {
-		_ = conn.Close()
-		return
-	}
-	srv.ServeLocal(ctx, loopback{conn})
-}
-
-// loopback gives a local session the address that Postfix gives it.
-type loopback struct{ net.Conn }
-
-// RemoteAddr implements net.Conn.
-func (loopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-// LocalAddr implements net.Conn.
-func (loopback) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
 
 // Abort implements smtpd.Message: the log says that the transaction came to
 // nothing.

@@ -19,6 +19,7 @@ import (
 	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/master"
 	"postroad/internal/postscreen"
 	"postroad/internal/privdeliver"
@@ -32,7 +33,9 @@ const attemptGrace = 5 * time.Second
 
 // server is the mail system of one process: what runs over all generations.
 type server struct {
-	rt       *master.Runtime
+	rt *master.Runtime
+	// dir is queue_directory.
+	dir      string
 	log      *event.Logger
 	pids     event.PIDs
 	door     storeDoor
@@ -55,13 +58,15 @@ type server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan struct{}
+	// opened is closed when the queue has its manager.
+	opened chan struct{}
 	once   sync.Once
 	err    error
 }
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
+	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	var err error
@@ -76,6 +81,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := rt.DropPrivileges(); err != nil {
 		return nil, err
 	}
+	s.dir = gen.settings.QueueDirectory
 	s.gen.Store(gen)
 	s.runQueue(gen)
 	s.runPickup(gen)
@@ -86,9 +92,6 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := s.listenMetrics(gen); err != nil {
 		s.cancel()
 		return nil, err
-	}
-	if err := s.listenShowq(gen); err != nil {
-		s.log.Warnf("%v", err) // mail goes on without it
 	}
 	gauges := &queueGauges{s: s}
 	if err := gauges.register(rt.Metrics); err != nil {
@@ -129,6 +132,7 @@ func (s *server) runQueue(gen *generation) {
 		log := s.log.With(gen.settings.SyslogName+"/qmgr", s.pids.Next())
 		m := qmgr.New(store, log, &s.pids, s.gen.Load().qmgr)
 		s.manager.Store(m)
+		close(s.opened)
 		if err := m.Run(s.ctx, attemptGrace); err != nil {
 			s.fail(err)
 		}
@@ -143,6 +147,19 @@ func (s *server) runPickup(gen *generation) {
 	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
 		func() *cleanup.Service { return s.gen.Load().cleanup })
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
+	s.pickup.Returned = func(ctx context.Context, id mail.QueueID) error {
+		select {
+		case <-s.opened:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		q, err := (&handler{s}).queue()
+		if err != nil {
+			return err
+		}
+		_, err = q.Queue.Change(ctx, control.OpDelete, control.Selection{IDs: []mail.QueueID{id}}, func(mail.QueueID) {})
+		return err
+	}
 	// goroutine: pickup; ends with s.ctx.
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }
@@ -266,6 +283,16 @@ func (s *server) listenControl(gen *generation) error {
 	s.wg.Go(func() {
 		if err := ctl.Serve(s.ctx, ln); err != nil && s.ctx.Err() == nil {
 			s.log.Errorf("control socket: %v", err)
+		}
+	})
+	showq, err := control.ListenShowq(gen.settings.QueueDirectory)
+	if err != nil {
+		return err
+	}
+	// goroutine: shows the queue to monitoring programs; ends with s.ctx.
+	s.wg.Go(func() {
+		if err := control.ServeShowq(s.ctx, showq, &handler{s}, s.log); err != nil && s.ctx.Err() == nil {
+			s.log.Errorf("showq socket: %v", err)
 		}
 	})
 	return nil

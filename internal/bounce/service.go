@@ -39,8 +39,8 @@ type Envelope struct {
 	Original mail.Address
 	// SMTPUTF8 and EightBit are inherited from the original.
 	SMTPUTF8, EightBit bool
-	// Inspect has the content checked as that of other mail.
-	Inspect bool
+	// Notice tells that it is for the postmaster and about no message.
+	Notice bool
 }
 
 // Message is a notification on its way into the queue.
@@ -92,11 +92,6 @@ func (s *Service) notifies(classes ...string) bool {
 	return slices.ContainsFunc(s.set.NotifyClasses, func(have string) bool {
 		return slices.ContainsFunc(classes, func(c string) bool { return strings.EqualFold(c, have) })
 	})
-}
-
-// inspects tells whether mail of a class is checked.
-func (s *Service) inspects(class string) bool {
-	return slices.ContainsFunc(s.set.InspectClasses, func(have string) bool { return strings.EqualFold(class, have) })
 }
 
 // isDoubleBounce tells whether a message is a notice to the postmaster.
@@ -268,7 +263,7 @@ func (s *Service) begin(ctx context.Context, n *notice) (*draft, error) {
 		return nil, nil
 	}
 	env := n.report.Envelope
-	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, Original: n.original, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit, Inspect: s.inspects("bounce")})
+	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, Original: n.original, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
 	if err != nil {
 		return nil, s.failed(n, err)
 	}

@@ -22,9 +22,6 @@ type Settings struct {
 	// HeaderFrom is the form of the From header of the built-in templates:
 	// standard or obsolete.
 	HeaderFrom string `postconf:"header_from_format"`
-	// InspectClasses say which mail of our own is checked as that of others is:
-	// bounce for reports, notify for transcripts.
-	InspectClasses []string `postconf:"internal_mail_filter_classes"`
 	// TemplateFile holds what reports say to people.
 	TemplateFile string `postconf:"bounce_template_file"`
 }

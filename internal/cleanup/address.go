@@ -31,6 +31,9 @@ func (f *seenFilter) first(key string) bool {
 	return true
 }
 
+// drop forgets key.
+func (f *seenFilter) drop(key string) { delete(f.seen, key) }
+
 // lookupFault notes that a table does not answer now: the message comes later.
 // The table has said why.
 func (m *Message) lookupFault(param string, addr mail.Address) {
@@ -44,11 +47,17 @@ func (m *Message) lookupFault(param string, addr mail.Address) {
 
 // SetSender takes the address of MAIL FROM or of the sendmail command.
 func (m *Message) SetSender(addr mail.Address, p SenderParams) {
-	m.hasSender = true
 	if p.VERP != "" {
 		m.env.VERP = p.VERP
 	}
 	m.env.EnvID, m.env.Ret, m.env.SMTPUTF8, m.env.EightBit = p.EnvID, p.Ret, p.SMTPUTF8, p.Body8Bit
+	m.setSender(addr)
+	m.simulateMail()
+}
+
+// setSender puts the sender into the envelope.
+func (m *Message) setSender(addr mail.Address) {
+	m.hasSender = true
 	if addr != "" {
 		addr = m.s.deps.Rewrite.Rewrite(rewrite.Local, string(addr))
 		addr = m.masquerade(m.canonical(addr, envelopeSender), envelopeSender)
@@ -81,6 +90,7 @@ func (m *Message) AddRecipient(r mail.Recipient) {
 	m.utf8([]byte(r.Address))
 	m.expand(r)
 	m.mapCopy(m.s.recipientBcc, "recipient_bcc_maps", r.Address)
+	m.simulateRcpt(r.Address)
 }
 
 // Rewritten is the last recipient after rewriting and before expansion.

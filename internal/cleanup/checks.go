@@ -150,6 +150,8 @@ func (m *Message) actFilter(a *action) {
 
 func (m *Message) actPrepend(a *action) {
 	switch {
+	case m.filters.checking:
+		m.s.deps.Log.Warnf("the milter_header/body_checks prepend action is not implemented")
 	case a.arg == "":
 		m.s.deps.Log.Warnf("PREPEND action without text in %s map", a.param)
 	case a.where == inBodyCheck:
@@ -190,7 +192,9 @@ func (m *Message) actBcc(a *action) {
 		m.s.deps.Log.Warnf("bad BCC address \"%s\" in %s map -- need user@domain", a.arg, a.param)
 		return
 	}
-	if len(m.copies) < maxCopies {
+	if m.filters.checking {
+		m.addForFilter(a.arg, "")
+	} else if len(m.copies) < maxCopies {
 		m.copies = append(m.copies, mail.Address(a.arg))
 	}
 	m.logAction("bcc", a, a.arg)
@@ -206,6 +210,9 @@ func (m *Message) logAction(word string, a *action, text string) {
 
 // checkEvent describes what a check did.
 func (m *Message) checkEvent(word, where, line, text string) *event.ContentCheck {
+	if m.filters.checking {
+		word = "milter-" + where + "-" + word
+	}
 	e := &event.ContentCheck{
 		ID: m.ID(), Action: word, Class: where, Line: line,
 		Sender: m.env.Sender, HasSender: m.hasSender, Recipient: m.lastRcpt, HasRecipient: m.hasRcpt, Text: text,

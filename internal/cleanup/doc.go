@@ -26,6 +26,9 @@
 // The files in testdata/cases say what a running cleanup(8) of Postfix does; the
 // test with the build tag oracle asks it again.
 //
-// Mail filters (milters) will look at a message in Finish, after the content is
-// complete and before the recipients are settled.
+// Mail filters (milters) look at a message in Finish, when header and body are in
+// the queue's writer and before the commit. What one of them wants to be changed is
+// made in one step, into a second content that takes the place of the first
+// (milter_edit.go). Those of SMTP sessions come with the message; for other mail a
+// session is made up (milter.go).
 package cleanup

@@ -26,6 +26,8 @@ type header struct {
 	messageID string
 	// began is when the message began; it is in what we add.
 	began time.Time
+	// limit is header_size_limit for this message.
+	limit int
 	out   []byte
 	// copy is the beginning of the header, kept when it may be reported.
 	copy []byte
@@ -131,7 +133,7 @@ func (m *Message) headerLine(line []byte) {
 
 // grow appends text to the field, cutting it at header_size_limit.
 func (m *Message) grow(separator byte, text []byte) {
-	h, limit := &m.head, m.s.set.HeaderSize
+	h, limit := &m.head, m.head.limit
 	if separator != 0 && len(h.field) < limit {
 		h.field = append(h.field, separator)
 	}
@@ -193,6 +195,9 @@ func (m *Message) primary(text []byte) {
 		value := strings.TrimLeft(string(text[colon+1:]), " \t\n")
 		m.noteID(value, row.kind == hdrResentMessageID)
 	case hdrReceived:
+		if h.hops == 0 {
+			m.hideTrace(text)
+		}
 		if h.hops++; h.hops >= m.s.set.Hopcount {
 			m.fail(faultHops, "")
 			m.warnf("message rejected: hopcount exceeded")
@@ -243,7 +248,16 @@ func lower(dst, s []byte) []byte {
 // putField writes a header line. A physical line after the first that does not
 // begin with a blank gets a tab, so that it stays part of the field.
 func (m *Message) putField(text []byte) {
-	out := m.head.out[:0]
+	out := appendField(m.head.out[:0], text)
+	m.head.out = out
+	if m.mime.state == inPrimary && (len(m.expanded) > 0 || m.opt.Origin == mail.OriginLocal) && len(m.head.copy)+len(out) <= maxCopy {
+		m.head.copy = append(m.head.copy, out...)
+	}
+	m.put(out)
+}
+
+// appendField appends a header line in stored form.
+func appendField(out, text []byte) []byte {
 	for first := true; ; first = false {
 		line := text
 		end := bytes.IndexByte(text, '\n')
@@ -255,14 +269,9 @@ func (m *Message) putField(text []byte) {
 		}
 		out = append(append(out, line...), '\r', '\n')
 		if end < 0 {
-			break
+			return out
 		}
 	}
-	m.head.out = out
-	if m.mime.state == inPrimary && (len(m.expanded) > 0 || m.opt.Origin == mail.OriginLocal) && len(m.head.copy)+len(out) <= maxCopy {
-		m.head.copy = append(m.head.copy, out...)
-	}
-	m.put(out)
 }
 
 // putLine writes one header line of our own.

@@ -8,6 +8,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/milter"
 	"postroad/internal/queue"
 	"postroad/internal/rewrite"
 )
@@ -25,9 +26,6 @@ type Options struct {
 	// NoAddressMappings, NoHeaderBodyChecks and NoMilters are the words of
 	// receive_override_options.
 	NoAddressMappings, NoHeaderBodyChecks, NoMilters bool
-	// Inspect has mail of our own checked as that of others is
-	// (internal_mail_filter_classes).
-	Inspect bool
 	// FullName is the name of a local sender.
 	FullName string
 	// Filter is content_filter of the service that received the message.
@@ -38,6 +36,12 @@ type Options struct {
 	Probe, Trace bool
 	// VERP is the delimiter pair of sendmail -XV.
 	VERP string
+	// Filters are those of the SMTP session, nil for none. Other mail is shown to
+	// non_smtpd_milters.
+	Filters *milter.Chain
+	// Class names internal mail that internal_mail_filter_classes may have
+	// inspected: "bounce" or "notify".
+	Class string
 }
 
 // SenderParams are the parameters of MAIL.
@@ -90,10 +94,11 @@ type Message struct {
 	// autoUTF8 finds out by itself whether SMTPUTF8 is needed.
 	autoUTF8 bool
 
-	head header
-	text scanner
-	mime walker
-	log  lateLog
+	head    header
+	text    scanner
+	mime    walker
+	filters filtering
+	log     lateLog
 }
 
 // Begin starts a message. The error is one of the queue.
@@ -103,22 +108,24 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		return nil, err
 	}
 	internal := opt.Origin == mail.OriginInternal
+	inspected := internal && s.filters.classes[opt.Class]
 	m := &Message{
 		s: s, ctx: ctx, opt: opt, w: w,
-		filtered:  !opt.NoHeaderBodyChecks && (!internal || opt.Inspect),
+		filtered:  !opt.NoHeaderBodyChecks && (!internal || inspected),
 		mapped:    !opt.NoAddressMappings,
 		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
 		context:   opt.Context,
 		rewriting: opt.Context == rewrite.Local || s.set.RemoteDomain != "",
 		autoUTF8:  opt.Origin == mail.OriginLocal && s.autoUTF8,
 	}
-	m.head.began = s.deps.Now()
+	m.head.began, m.head.limit = s.deps.Now(), s.set.HeaderSize
+	m.beginFilters(inspected)
 	m.seen.limit = s.set.DupLimit
 	m.text.init(m)
 	m.mime.init(s, m.filtered)
 	m.env = mail.Envelope{
 		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
-		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP,
+		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP, FullName: opt.FullName,
 	}
 	if m.env.Arrived.IsZero() {
 		m.env.Arrived = m.head.began
@@ -230,6 +237,7 @@ func (m *Message) storageFault(err error) {
 
 // Abort drops the message: the client went away or sent RSET.
 func (m *Message) Abort() {
+	m.endFilters()
 	if m.w != nil {
 		m.w.Abort()
 	}
@@ -245,6 +253,7 @@ func (m *Message) Canceled() {
 // Finish ends the message and returns what the client hears.
 func (m *Message) Finish(ctx context.Context) mail.Status {
 	m.ctx = ctx
+	defer m.endFilters()
 	m.speak()
 	if !m.deaf() {
 		m.text.finish()
@@ -256,6 +265,7 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 	if len(m.env.Recipients) == 0 && m.faults == 0 && !m.discard {
 		m.fail(faultRecipients, "")
 	}
+	m.inspect()
 	if m.faults != 0 {
 		m.drop()
 		return m.answer()

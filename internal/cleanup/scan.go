@@ -99,7 +99,7 @@ func (s *scanner) hold(p []byte) {
 // bound is how much of a line is kept.
 func (s *scanner) bound() int {
 	if s.m.mime.inHeader() {
-		return s.m.s.set.HeaderSize + 2*s.m.s.set.LineLength
+		return s.m.head.limit + 2*s.m.s.set.LineLength
 	}
 	return s.m.s.set.LineLength
 }
@@ -110,7 +110,7 @@ func (s *scanner) overflow(limit int) {
 	s.part = s.opening(append(s.part[:0], s.clean(s.part)...))
 	if m.mime.inHeader() && (len(m.head.field) > 0 && isBlank(s.part[0]) || m.isField(s.part)) {
 		// A header line: what is over its size limit is dropped for good.
-		s.part = s.part[:min(len(s.part), m.s.set.HeaderSize+limit)]
+		s.part = s.part[:min(len(s.part), m.head.limit+limit)]
 		return
 	}
 	part := s.part

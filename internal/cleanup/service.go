@@ -82,6 +82,7 @@ type Service struct {
 	// autoUTF8 is smtputf8_autodetect_classes for the sendmail command.
 	autoUTF8 bool
 	search   table.AddressSearch
+	filters  filterLists
 }
 
 // class says where an address stands.
@@ -123,6 +124,7 @@ func New(cfg *postconf.View, deps Deps) (*Service, []postconf.Problem) {
 	b := builder{s: s}
 	b.problems = cfg.Decode(&s.set)
 	b.build()
+	b.filters(cfg)
 	return s, b.problems
 }
 

@@ -57,6 +57,11 @@ type Settings struct {
 	// SMTPUTF8.
 	SMTPUTF8   bool     `postconf:"smtputf8_enable"`
 	Autodetect []string `postconf:"smtputf8_autodetect_classes"`
+	// Mail filters.
+	Milters         string   `postconf:"non_smtpd_milters"`
+	MilterChecks    []string `postconf:"milter_header_checks"`
+	InternalClasses []string `postconf:"internal_mail_filter_classes"`
+	InetProtocols   []string `postconf:"inet_protocols"`
 	// Pickup.
 	QueueDir      string   `postconf:"queue_directory"`
 	ContentFilter string   `postconf:"content_filter"`

@@ -35,6 +35,9 @@ var answers = []struct {
 
 // answer is the reply for the faults of a message.
 func (m *Message) answer() mail.Status {
+	if m.filters.refusal != nil {
+		return *m.filters.refusal
+	}
 	for _, row := range answers {
 		if m.faults&row.fault == 0 {
 			continue

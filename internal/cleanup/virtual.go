@@ -35,13 +35,18 @@ func (m *Message) expand(r mail.Recipient) {
 // that differ only in what the sender asked for are different, since their
 // deliveries carry that in a header.
 func (m *Message) add(r mail.Recipient) {
+	if m.seen.first(m.seenKey(&r)) {
+		m.env.Recipients = append(m.env.Recipients, r)
+	}
+}
+
+// seenKey is equal for recipients that are one.
+func (m *Message) seenKey(r *mail.Recipient) string {
 	key := string(r.Address)
 	if m.s.set.OriginalRcpt {
 		key = r.ORCPT + "\n" + string(rune('0'+r.Notify)) + "\n" + string(r.Original) + "\n" + key
 	}
-	if m.seen.first(strings.ToLower(key)) {
-		m.env.Recipients = append(m.env.Recipients, r)
-	}
+	return strings.ToLower(key)
 }
 
 // expansion returns what virtual_alias_maps make of an address, or the address

@@ -10,6 +10,7 @@ import (
 	"postroad/internal/bounce"
 	"postroad/internal/cleanup"
 	"postroad/internal/master"
+	"postroad/internal/milter"
 	"postroad/internal/postconf"
 	"postroad/internal/postscreen"
 	"postroad/internal/qmgr"
@@ -25,7 +26,7 @@ func AllSettings() []any {
 	return []any{
 		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, agent.FilterSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
-		postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
+		milter.Settings{}, postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
 	}
 }
 
@@ -36,8 +37,6 @@ var elsewhere = []string{
 	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "smtpd_restriction_classes",
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
-	// smtpd has words of its own for these, see its filter.go.
-	"smtpd_milters", "milter_default_action",
 	// The inventory reports what smtpd counts.
 	"anvil_status_update_time",
 }

@@ -123,6 +123,9 @@ type Decision struct {
 	// the stage: "RCPT", "END-OF-MESSAGE".
 	Action, State, Client string
 	Status                mail.Status
+	// Said is shown in place of Status when it is not empty: the words of a mail
+	// filter, as they came.
+	Said string
 	// From and To are as the client gave them; HasFrom and HasTo tell whether
 	// there are any at this stage.
 	From, To       string
@@ -141,7 +144,11 @@ func (e *Decision) AppendText(dst []byte) []byte {
 	dst = append(append(append(dst, ": "...), e.Action...), ": "...)
 	dst = append(append(dst, e.State...), " from "...)
 	dst = append(AppendPrintable(dst, e.Client), ": "...)
-	return e.appendEnvelope(AppendPrintable(dst, e.Status.String()))
+	said := e.Said
+	if said == "" {
+		said = e.Status.String()
+	}
+	return e.appendEnvelope(AppendPrintable(dst, said))
 }
 
 // appendEnvelope appends what the transaction is, behind a text.

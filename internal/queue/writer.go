@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -24,6 +25,17 @@ type Writer struct {
 	done bool
 	// closed tells that the file was closed, by syncFile.
 	closed bool
+	// draft is not 0 in a content that may take the place of another.
+	draft int
+}
+
+// path is the file of a large content.
+func (w *Writer) path() string {
+	if w.draft == 0 {
+		return w.s.bodyPath(w.id)
+	}
+	// No queue id has a dot: after a crash it is an orphan like any other.
+	return w.s.bodyPath(w.id) + "." + strconv.Itoa(w.draft)
 }
 
 // firstBuffer is what a writer allots at first: most mail fits.
@@ -93,7 +105,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 // spill opens the file of a large message; the bytes so far become its first
 // buffer.
 func (w *Writer) spill() error {
-	f, err := w.s.fs.Create(w.s.bodyPath(w.id), vfs.WriteCategoryUnspecified)
+	f, err := w.s.fs.Create(w.path(), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return storageError(err)
 	}
@@ -119,7 +131,7 @@ func (w *Writer) flush() error {
 // or may not be there when the store is opened again.
 func (w *Writer) Commit(_ context.Context, env *mail.Envelope) error {
 	if w.done {
-		return errors.New("queue: writer used after its end")
+		return errEnded
 	}
 	if w.err != nil {
 		w.Abort()
@@ -222,7 +234,7 @@ func (w *Writer) Abort() {
 	if !w.closed {
 		_ = w.file.Close()
 	}
-	if err := w.s.opt.FS.Remove(w.s.bodyPath(w.id)); err != nil {
+	if err := w.s.opt.FS.Remove(w.path()); err != nil {
 		w.s.opt.Warn("remove content of %s: %v", w.id, err)
 	}
 }

@@ -29,6 +29,7 @@ func (drain) Header(string)                        {}
 func (drain) Apply(access.Actions)                 {}
 func (drain) Write(p []byte) (int, error)          { return len(p), nil }
 func (drain) Abort()                               {}
+func (drain) Objected() bool                       { return false }
 func (drain) Finish(context.Context) mail.Status {
 	return mail.Status{Code: 250, Enhanced: "2.0.0", Text: "Ok: queued as 3F1A2B4C5D"}
 }

@@ -110,24 +110,31 @@ func (s *session) wrap() bool {
 
 // greet says who we are, or turns the client away.
 func (s *session) greet() {
-	if s.access == nil {
-		s.reply(220, "", s.set.Banner)
+	s.beginFilters()
+	if s.access != nil && !s.admit() {
 		return
 	}
-	s.stage("CONNECT")
-	switch v := s.access.Client(s.ctx, &s.req); v.Action {
-	case mail.Reject, mail.Disconnect:
-		s.logReject("CONNECT", v.Status)
-		s.chat.refused(v.Status)
-		s.flags.denied = true
-		s.errors++
-		s.status(v.Status)
-		if v.Action == mail.Disconnect {
-			s.flags.hangup = true
-		}
-	default:
+	if !s.filterConnect() {
 		s.reply(220, "", s.set.Banner)
 	}
+}
+
+// admit asks access control about the client.
+func (s *session) admit() bool {
+	s.stage("CONNECT")
+	v := s.access.Client(s.ctx, &s.req)
+	if v.Action != mail.Reject && v.Action != mail.Disconnect {
+		return true
+	}
+	s.logReject("CONNECT", v.Status)
+	s.chat.refused(v.Status)
+	s.flags.denied = true
+	s.errors++
+	s.status(v.Status)
+	if v.Action == mail.Disconnect {
+		s.flags.hangup = true
+	}
+	return false
 }
 
 // stage prepares the request for a stage of access control.

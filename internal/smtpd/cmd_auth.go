@@ -28,6 +28,8 @@ func (s *session) cmdAuth(args string) {
 	case s.tx.open:
 		s.reply(503, "5.5.1", "Error: MAIL transaction in progress")
 		return
+	case s.filterStanding(true):
+		return
 	case s.peer.SASL != nil:
 		s.reply(503, "5.5.1", "Error: already authenticated")
 		return

@@ -57,15 +57,20 @@ func (s *session) cmdData(args string) {
 
 // content hands a piece of content to cleanup.
 func (s *session) content(p []byte) {
+	before := s.tx.bytes
 	s.tx.bytes += int64(len(p))
+	// A message on its way to a proxy has no id, and says so itself.
+	if limit := s.set.MessageLimit; limit > 0 && before <= limit && s.tx.bytes > limit && s.tx.id != "" {
+		s.log.Warnf("%s: queue file size limit exceeded", s.tx.id)
+	}
 	_, _ = s.tx.msg.Write(p) // what goes wrong is the answer of Finish
 	s.extend(len(p))
 }
 
-// checkData asks the restrictions of DATA.
+// checkData asks the restrictions of DATA, and the filters.
 func (s *session) checkData(stage string) bool {
 	if s.access == nil {
-		return true
+		return !s.filterData()
 	}
 	s.req.RcptCount = s.tx.rcpts
 	s.soleRecipient()
@@ -74,7 +79,7 @@ func (s *session) checkData(stage string) bool {
 	if ok {
 		s.apply()
 	}
-	return ok
+	return ok && !s.filterData()
 }
 
 // soleRecipient puts the recipient into the request when there is one only.
@@ -115,7 +120,12 @@ func (s *session) endContent(bareLF bool) {
 			st.Text = "Ok: " + itoa64(s.tx.bytes) + " bytes queued as " + string(s.tx.id)
 		}
 	}
+	filter := s.tx.msg.Objected()
 	s.clear()
+	if filter {
+		s.filterReply(st)
+		return
+	}
 	s.status(st)
 }
 

@@ -18,12 +18,23 @@ func (s *session) helo(name, args string) {
 		s.peer.Helo = before
 		return
 	}
+	refused, done := s.filterHelo(args)
+	if done {
+		s.peer.Helo = before
+		return
+	}
+	s.abortHelo(before)
 	s.abort()
 	if name == "HELO" {
 		s.reply(250, "", s.set.Hostname)
 		return
 	}
 	s.peer.ESMTP = true // a later HELO does not take this back
+	if refused {
+		mask := s.mask
+		defer func() { s.mask = mask }()
+		s.mask |= ^ehloStatusCodes
+	}
 	if hidden := s.mask &^ ehloSilent; hidden != 0 && !s.masked(ehloSilent) {
 		s.log.Infof("discarding EHLO keywords: %s", hidden)
 	}

@@ -58,12 +58,13 @@ func (s *session) cmdMail(args string) {
 		s.status(st)
 		return
 	}
-	if s.unfiltered(addr) {
-		return
-	}
 	s.tx = tx
 	s.req.HasSender, s.req.Sender, s.req.Size = true, addr, size
 	if s.access != nil && !s.check("MAIL", s.access.Sender) {
+		s.clear()
+		return
+	}
+	if s.filterMail(path, params) {
 		s.clear()
 		return
 	}

@@ -59,6 +59,9 @@ func (s *session) cmdVrfy(args string) {
 		s.reply(450, "4.7.1", why)
 		return
 	}
+	if s.filterStanding(false) {
+		return
+	}
 	// RFC 6531 3.7.4.2: VRFY has the parameter too.
 	text, utf8 := args, false
 	if rest, last, ok := cutLast(args); ok && s.set.UTF8 && strings.EqualFold(last, "SMTPUTF8") {

@@ -51,6 +51,13 @@ func (s *session) cmdRcpt(args string) {
 	s.req.Recipient, s.req.RcptCount = addr, s.tx.rcpts
 	// RFC 5321 4.5.1: postmaster without a domain is always taken.
 	if s.access != nil && !strings.EqualFold(string(addr), "postmaster") && !s.check("RCPT", s.access.Recipient) {
+		code := s.code
+		s.filterRcptTo(path, params, &s.refused)
+		s.code = code
+		s.req.Recipient = ""
+		return
+	}
+	if s.filterRcptTo(path, params, nil) {
 		s.req.Recipient = ""
 		return
 	}

@@ -22,6 +22,8 @@ func (s *session) cmdStartTLS(args string) {
 	case args != "":
 		s.reply(501, "5.5.4", "Syntax: STARTTLS")
 		return
+	case s.filterStanding(true):
+		return
 	case s.peer.TLS != nil:
 		s.reply(554, "5.5.1", "Error: TLS already active")
 		return
@@ -50,6 +52,7 @@ func (s *session) cmdStartTLS(args string) {
 		return
 	}
 	// RFC 3207 4.2: nothing that was learned before counts any more.
+	s.abortHelo(s.peer.Helo)
 	s.abort()
 	s.peer.Helo, s.peer.SASL = "", nil
 }

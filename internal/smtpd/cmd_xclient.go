@@ -28,12 +28,15 @@ func (s *session) cmdXclient(args string) {
 		s.reply(550, "5.7.0", "Error: insufficient authorization")
 		return
 	}
+	// The session begins anew, with what the client says now.
 	peer := s.peer
+	peer.Helo, peer.ESMTP, peer.SASL = "", false, nil
 	ok := s.attributes("XCLIENT", args, xclientFields(&peer))
 	if !ok {
 		return
 	}
 	s.abort()
+	s.endFilters()
 	s.peer = peer
 	s.name = ""
 	s.req = s.freshRequest()

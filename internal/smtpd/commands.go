@@ -139,7 +139,9 @@ func (s *session) allowed(index int, verb, line []byte) bool {
 		return false
 	}
 	if index == unknownCommand {
-		s.reply(500, "5.5.2", "Error: command not recognized")
+		if !s.filterUnknown(line) {
+			s.reply(500, "5.5.2", "Error: command not recognized")
+		}
 		return false
 	}
 	row := &commands[index]

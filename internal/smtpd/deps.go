@@ -6,6 +6,7 @@ import (
 
 	"postroad/internal/access"
 	"postroad/internal/mail"
+	"postroad/internal/milter"
 )
 
 // Access decides what clients may do.
@@ -25,6 +26,8 @@ type MessageOptions struct {
 	Facts   mail.ClientFacts
 	// LocalRewrite tells that headers are completed as for local mail.
 	LocalRewrite bool
+	// Filters are the mail filters of the session, or nil.
+	Filters *milter.Chain
 }
 
 // Message is one message on its way into the queue.
@@ -42,6 +45,8 @@ type Message interface {
 	Write(p []byte) (int, error)
 	// Finish queues the message; the status is the reply.
 	Finish(ctx context.Context) mail.Status
+	// Objected tells that the status is the answer of a mail filter.
+	Objected() bool
 	Abort()
 }
 

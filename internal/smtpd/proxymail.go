@@ -154,6 +154,9 @@ func (s *session) beginData() bool {
 // ID implements Message: the filter's message is none of the queue.
 func (p *proxyMail) ID() mail.QueueID { return "" }
 
+// Objected implements Message: mail filters do not see the content.
+func (p *proxyMail) Objected() bool { return false }
+
 // SetSender implements Message; the filter has the sender from MAIL.
 func (p *proxyMail) SetSender(mail.Address, SenderParams) {}
 

@@ -148,6 +148,7 @@ func (s *session) overConnections() (over bool, why string) {
 	}
 	s.rated, s.flags.rated = s.rateKey(), true
 	active, rate := s.srv.Rates.connect(s.rated, s.set.RateUnit)
+	s.filters.connections = active
 	switch {
 	case s.set.ConnectionCount > 0 && active > s.set.ConnectionCount:
 		s.log.Warnf("Connection concurrency limit exceeded: %d from %s for service %s", active, s.client(), s.srv.Service)

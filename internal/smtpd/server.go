@@ -93,6 +93,8 @@ type Lists struct {
 	BareNewlineExempt       HostMatcher
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
+	// Filters are the mail filters.
+	Filters Filters
 	// Forbidden and Noop match command words.
 	Forbidden, Noop func(word string) bool
 	// LocalRewrite tells whether a client's mail is completed as local mail.
@@ -100,10 +102,7 @@ type Lists struct {
 }
 
 // lacks is what the settings want and could not be set up.
-type lacks struct {
-	tls    bool
-	filter missingFilter
-}
+type lacks struct{ tls bool }
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("smtpd: server closed")

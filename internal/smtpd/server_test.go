@@ -355,6 +355,7 @@ func (b *bomb) Begin(ctx context.Context, o *MessageOptions) (Message, error) {
 	return charge{m.(*letter)}, err
 }
 
+func (charge) Objected() bool                     { return false }
 func (charge) Finish(context.Context) mail.Status { panic("boom") }
 
 func TestPanic(t *testing.T) {

@@ -30,8 +30,12 @@ type session struct {
 
 	peer   mail.Session
 	access *access.Checker
-	req    access.Request
-	tx     transaction
+	// refused is the last refusal of access control.
+	refused mail.Status
+	req     access.Request
+	tx      transaction
+	// filters are the mail filters of the session.
+	filters filtering
 
 	// where is the command or stage for the log, reason why the session ends
 	// otherwise than by QUIT.
@@ -319,6 +323,7 @@ func (s *session) kill() { _ = s.raw.Close() }
 func (s *session) farewell() {
 	s.logEnd()
 	s.abort()
+	s.endFilters()
 	if s.flags.rated {
 		s.srv.Rates.disconnect(s.rated)
 	}

@@ -50,6 +50,8 @@ func (l *letter) Apply(access.Actions)                        {}
 func (l *letter) Write(p []byte) (int, error)                 { return l.body.Write(p) }
 func (l *letter) Abort()                                      {}
 
+func (l *letter) Objected() bool { return false }
+
 func (l *letter) Finish(context.Context) mail.Status {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -165,8 +167,10 @@ func TestTranscripts(t *testing.T) {
 		{"DATA after BDAT", "", []string{hello, from, to, "BDAT 3\r\nx\r\n", "DATA\r\n"}, "503 5.5.1 Error: DATA after BDAT", ""},
 		{"too many errors", "smtpd_hard_error_limit = 2\n", []string{"FOO\r\n", "FOO\r\n"}, "421 4.7.0 mx.test Error: too many errors", ""},
 		{"stranger's XCLIENT", "", []string{hello, "XCLIENT ADDR=192.0.2.1\r\n"}, "550 5.7.0 Error: insufficient authorization", ""},
-		{"missing milter", "smtpd_milters = inet:127.0.0.1:1\n", []string{hello, from}, "451 4.7.1 Service unavailable - try again later", ""},
-		{"missing milter, reject", "smtpd_milters = inet:127.0.0.1:1\nmilter_default_action = reject\n", []string{hello, from}, "451 4.7.1 Service unavailable", ""},
+		{"missing milter", "smtpd_milters = inet:127.0.0.1:1\n", nil, "421 mx.test Service unavailable - try again later", ""},
+		{"missing milter, tempfail", "smtpd_milters = inet:127.0.0.1:1\nmilter_default_action = tempfail\n", []string{hello, from}, "451 4.7.1 Service unavailable - try again later", ""},
+		{"missing milter, reject", "smtpd_milters = inet:127.0.0.1:1\nmilter_default_action = reject\n", []string{hello, from}, "550 5.5.0 Service unavailable", ""},
+		{"missing milter, its own action", "smtpd_milters = { inet:127.0.0.1:1, default_action=accept }\n", []string{hello, from}, "250 2.1.0 Ok", ""},
 		{"missing milter, accept", "smtpd_milters = inet:127.0.0.1:1\nmilter_default_action = accept\n", []string{hello, from}, "250 2.1.0 Ok", ""},
 		{"milters not for this service", "smtpd_milters = inet:127.0.0.1:1\nreceive_override_options = no_milters\n", []string{hello, from}, "250 2.1.0 Ok", ""},
 		{"missing proxy filter", "smtpd_proxy_filter = 127.0.0.1:1\n", []string{hello, from, to}, "451 4.3.0 Error: queue file write error", ""},

@@ -97,6 +97,9 @@ type Settings struct {
 	TLSWrapper   bool     `postconf:"smtpd_tls_wrappermode"`
 	HideClient   bool     `postconf:"smtpd_hide_client_session"`
 	FastFlush    []string `postconf:"fast_flush_domains"`
+	Milters      string   `postconf:"smtpd_milters"`
+	MilterMaps   []string `postconf:"smtpd_milter_maps"`
+	Override     []string `postconf:"receive_override_options"`
 	LocalRewrite []string `postconf:"local_header_rewrite_clients"`
 	DefaultLimit int      `postconf:"default_process_limit"`
 }

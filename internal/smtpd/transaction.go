@@ -43,6 +43,7 @@ func (s *session) abort() {
 // clear forgets the transaction, whose message has been finished or dropped.
 func (s *session) clear() {
 	s.tx = transaction{}
+	s.abortMail()
 	s.turn()
 	s.req.QueueID, s.req.Sender, s.req.Recipient = "", "", ""
 	s.req.HasSender = false
@@ -70,7 +71,7 @@ func (s *session) openMessage() bool {
 		return s.openProxy(local)
 	}
 	facts := s.facts(local)
-	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: local})
+	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: local, Filters: s.filters.chain})
 	if err != nil {
 		s.log.Warnf("cannot begin a message: %v", err)
 		s.reply(451, "4.3.0", "Error: queue file write error")
@@ -79,7 +80,6 @@ func (s *session) openMessage() bool {
 	s.tx.msg, s.tx.id = msg, msg.ID()
 	s.req.QueueID = s.tx.id
 	msg.SetSender(s.tx.sender, s.tx.params)
-	s.quarantine()
 	s.logAccepted(s.tx.id)
 	return true
 }
@@ -157,6 +157,7 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 	s.logReject(stage, v.Status)
 	s.chat.refused(v.Status)
 	s.status(v.Status)
+	s.refused = v.Status
 	if v.Action == mail.Disconnect {
 		s.flags.hangup = true
 	}

@@ -47,7 +47,7 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 	b.srv.proxy, err = parseProxyFilter(set)
 	b.note(true, err)
 	b.lists()
-	b.filters()
+	b.milters()
 	b.tls()
 	b.sasl()
 	if postconf.HasFatal(b.problems) {

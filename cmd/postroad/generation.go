@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/netip"
+	"os"
+	"strings"
 
 	"postroad/internal/agent"
 	"postroad/internal/agent/smtp"
@@ -40,6 +44,7 @@ type Settings struct {
 	UTF8           bool   `postconf:"smtputf8_enable"`
 	DefaultTable   string `postconf:"default_database_type"`
 	SyslogName     string `postconf:"syslog_name"`
+	MailName       string `postconf:"mail_name"`
 	MessageLimit   int64  `postconf:"message_size_limit"`
 	// FlushUsers and MailqUsers are those who may ask for what the commands do.
 	FlushUsers   []string `postconf:"authorized_flush_users"`
@@ -85,9 +90,14 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	var reports bounce.Settings
 	b.note(b.service(g, "bounce").Decode(&reports))
 	reports.MyOrigin = gen.rewrite.Myorigin()
-	gen.bounce = bounce.New(reports, gen.postReport, voice("bounce"))
+	texts, err := bounce.ReadTemplates(b.service(g, "bounce"), reports.TemplateFile, b.read, voice("bounce").Warnf)
+	if err != nil {
+		b.note([]postconf.Problem{{Text: "bounce_template_file: " + err.Error() + "; the built-in templates are used"}})
+	}
+	gen.bounce = bounce.New(reports, texts, gen.postReport, voice("bounce"))
 	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Transports: map[mail.Transport]*qmgr.Transport{}}
 	b.note(b.service(g, "qmgr").Decode(&gen.qmgr.Settings))
+	gen.qmgr.Settings.Adjust(voice("qmgr").Warnf)
 	b.transports(gen)
 	for _, p := range b.problems {
 		if p.Fatal {
@@ -116,6 +126,19 @@ func firstFatal(problems []postconf.Problem) string {
 
 func (b *builder) note(problems []postconf.Problem) { b.problems = append(b.problems, problems...) }
 
+// read reads a file that perhaps only root may read.
+func (b *builder) read(name string) ([]byte, error) {
+	f, err := b.rt.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxTemplates))
+}
+
+// maxTemplates bounds bounce_template_file.
+const maxTemplates = 1 << 20
+
 // service is the view of a master.cf service, with its -o, or main.cf alone.
 func (b *builder) service(g *master.Generation, name string) *postconf.View {
 	if s := g.Config.Service(name, "unix"); s != nil {
@@ -128,9 +151,9 @@ func (b *builder) service(g *master.Generation, name string) *postconf.View {
 func (b *builder) transports(gen *generation) {
 	deps := &agent.Deps{
 		Tables: gen.tables, Search: gen.rewrite.AddressSearch(), Users: b.users, Syncs: b.syncs, Resolve: gen.rewrite.Resolve,
-		Rewrite: func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
-		Submit:  gen.forward,
-		Log:     event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
+		Rewrite:   func(addr string) mail.Address { return gen.rewrite.Rewrite(rewrite.Local, addr) },
+		Addresses: entries, Pass: gen.pass, Submit: gen.forward,
+		Log: event.NewLogger(b.rt.Log, gen.settings.SyslogName+"/postroad", 1),
 	}
 	main := gen.cfg.View(nil)
 	for _, s := range gen.cfg.Active() {
@@ -143,11 +166,37 @@ func (b *builder) transports(gen *generation) {
 		if a == nil {
 			continue
 		}
+		a, problems = agent.Filtered(a, view, gen.tables)
+		b.note(problems)
 		limits, problems := qmgr.ReadLimits(main, s)
 		b.note(problems)
 		gen.qmgr.Transports[mail.Transport(s.Name)] = &qmgr.Transport{Agent: a, Limits: limits, LogName: logName(view, s.Program())}
 	}
 	gen.qmgr.Fallback = &qmgr.Transport{Agent: unavailable{}, LogName: gen.settings.SyslogName + "/error", Limits: qmgr.Limits{Initial: 5, Recipients: 50}}
+}
+
+// entries finds the entries of an alias or a .forward file.
+func entries(list string) []agent.Entry {
+	var out []agent.Entry
+	for spot := range rewrite.HeaderAddresses(list) {
+		out = append(out, agent.Entry{Address: spot.Addr, Text: list[spot.Start:spot.End]})
+	}
+	return out
+}
+
+// pass has another transport of this generation deliver, in place of local(8).
+func (g *generation) pass(ctx context.Context, to string, d *agent.Delivery) ([]mail.Result, string, bool) {
+	name, nexthop, _ := strings.Cut(to, ":")
+	t := g.qmgr.Transports[mail.Transport(name)]
+	if t == nil {
+		return nil, "", false
+	}
+	d.Route.Transport = mail.Transport(name)
+	if nexthop != "" {
+		d.Route.Nexthop = mail.Nexthop(nexthop)
+	}
+	d.Logger = d.Logger.With(t.LogName, os.Getpid())
+	return t.Agent.Deliver(ctx, d), t.LogName, true
 }
 
 // logName is the tag of a service's log lines: its own syslog_name and its program.

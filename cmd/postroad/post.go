@@ -33,9 +33,11 @@ type submission struct {
 	params  cleanup.SenderParams
 	rcpts   []mail.Recipient
 	options cleanup.Options
-	// headers are whole lines put in front of the content.
-	headers []string
-	content io.Reader
+	// headers are whole lines put in front of the content; received adds a
+	// Received header before them.
+	headers  []string
+	received bool
+	content  io.Reader
 }
 
 // submit sends a message through cleanup and returns its queue id when it is
@@ -48,6 +50,10 @@ func (g *generation) submit(ctx context.Context, s *submission) (mail.QueueID, e
 	msg.SetSender(s.sender, s.params)
 	for _, r := range s.rcpts {
 		msg.AddRecipient(r)
+	}
+	if s.received {
+		msg.Header("Received: by " + g.rewrite.Myhostname() + " (" + g.settings.MailName + ")\n\tid " +
+			string(msg.ID()) + "; " + cleanup.Date(time.Now()))
 	}
 	for _, h := range s.headers {
 		msg.Header(h)
@@ -75,9 +81,7 @@ func (g *generation) forward(ctx context.Context, f *agent.Forward) (mail.QueueI
 		params:  cleanup.SenderParams{EnvID: f.Envelope.EnvID, Ret: f.Envelope.Ret, SMTPUTF8: f.Envelope.SMTPUTF8, Body8Bit: f.Envelope.EightBit},
 		options: cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: f.Envelope.Client},
 	}
-	if f.Transport != "" {
-		s.options.Filter, s.options.NoAddressMappings = f.Transport, true
-	}
+	s.received = true
 	if f.Delivered != "" {
 		s.headers = []string{"Delivered-To: " + f.Delivered.External()}
 	}
@@ -98,7 +102,11 @@ func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.
 		return nil, err
 	}
 	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: true})
-	msg.AddRecipient(mail.Recipient{Address: e.Recipient, Original: e.Recipient})
+	rcpt := mail.Recipient{Address: e.Recipient, Original: e.Original}
+	if rcpt.Original == "" {
+		rcpt.Original = e.Recipient
+	}
+	msg.AddRecipient(rcpt)
 	return report{msg}, nil
 }
 

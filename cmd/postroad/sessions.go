@@ -137,7 +137,7 @@ type message struct{ *cleanup.Message }
 
 // SetSender implements smtpd.Message.
 func (m message) SetSender(addr mail.Address, p smtpd.SenderParams) {
-	m.Message.SetSender(addr, cleanup.SenderParams{EnvID: p.EnvID, Ret: p.Ret, SMTPUTF8: p.SMTPUTF8, Body8Bit: p.EightBit})
+	m.Message.SetSender(addr, cleanup.SenderParams{EnvID: p.EnvID, Ret: p.Ret, SMTPUTF8: p.SMTPUTF8, Body8Bit: p.EightBit, VERP: p.VERP})
 }
 
 // Apply implements smtpd.Message.

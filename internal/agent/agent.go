@@ -45,6 +45,8 @@ type Delivery struct {
 	Active, Started time.Time
 	// Reuse tells that mail for the destination comes in a stream.
 	Reuse Reuse
+	// Passed counts the agents that handed the recipients on.
+	Passed int
 	// Attempt counts the attempts from 1.
 	Attempt int
 	// Again tells that an earlier attempt may have succeeded without a trace: the

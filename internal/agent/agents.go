@@ -22,10 +22,24 @@ type Deps struct {
 	// Resolve and Rewrite are trivial-rewrite's.
 	Resolve func(ctx context.Context, sender, rcpt mail.Address) (mail.Route, error)
 	Rewrite func(addr string) mail.Address
+	// Addresses finds the addresses in a list (RFC 5322 3.4): the entries of
+	// aliases, :include: files and .forward files. The texts are as they stand.
+	Addresses func(list string) []Entry
+	// Pass hands recipients to another transport, "transport:nexthop", within the
+	// same message; name is the log name of its agent. ok is false when there is
+	// no such transport.
+	Pass func(ctx context.Context, transport string, d *Delivery) (res []mail.Result, name string, ok bool)
 	// Submit posts a message that local(8) forwards; it returns the new queue id.
 	Submit func(ctx context.Context, f *Forward) (mail.QueueID, error)
 	// Log takes remarks that belong to no delivery.
 	Log *event.Logger
+}
+
+// Entry is one entry of a list.
+type Entry struct {
+	// Address is the entry in internal form, Text as it was written.
+	Address mail.Address
+	Text    string
 }
 
 // Forward is a message that goes on to other addresses.
@@ -36,9 +50,6 @@ type Forward struct {
 	Content    mail.Content
 	Sender     mail.Address
 	Recipients []mail.Recipient
-	// Transport sends the message by "transport:nexthop" instead of where its
-	// recipients resolve to.
-	Transport string
 	// Delivered is the address for the Delivered-To header that ends loops.
 	Delivered mail.Address
 }

@@ -11,7 +11,6 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/privdeliver"
-	"postroad/internal/table"
 )
 
 // sysexit is what an exit status of sysexits(3) means for a delivery.
@@ -38,72 +37,102 @@ var sysexits = map[int]sysexit{
 }
 
 // command runs a command with the message as input.
-func (t *task) command(ctx context.Context, cmd string, addr mail.Address, u *account, mailbox bool) {
-	if t.d.Flags&Verify != 0 {
-		t.step(addr, mail.Result{Outcome: mail.Deliverable, Enhanced: "2.0.0", Text: "delivers to command: " + cmd})
+func (t *task) command(ctx context.Context, f frame, cmd string) {
+	u := t.a.rights(f.user)
+	if !t.first("command", u.id(), cmd) {
 		return
 	}
-	if mailbox {
-		expanded, err := t.expandCommand(cmd, addr, u)
-		if err != nil {
-			t.step(addr, mail.Result{Enhanced: "4.3.5", Text: configError})
-			return
-		}
-		cmd = expanded
+	if t.d.Flags&Verify != 0 {
+		t.step(&f, mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "delivers to command: " + cmd})
+		return
 	}
-	if !t.a.deps.Users.Can(u.uid) {
-		t.step(addr, mail.Result{Enhanced: "4.3.5", Text: fmt.Sprintf("cannot run %s: %v", describe("command", u), privdeliver.ErrRights)})
+	dir, err := t.workingDir(&f)
+	if err != nil {
+		t.warnf("command_execution_directory: %v", err)
+		t.step(&f, mail.Result{Enhanced: "4.3.5", Text: configError})
 		return
 	}
 	delivered := mail.Address("")
-	if slices.Contains(t.a.set.PrependDelivered, "command") {
-		delivered = t.r.Address.Fold()
+	if t.a.prepends("command") {
+		delivered = f.delivered
 	}
 	req := &privdeliver.Request{
-		Kind: privdeliver.Command, Argv: commandArgv(cmd, t.a.set.LocalCommandShell), Env: t.environment(u, addr), Dir: u.home,
-		Timeout: t.a.set.CommandTimeLimit, Size: t.d.Content.Size(), From: fromLine(t.d.Envelope.Sender, time.Now()) + "\n",
-		Prefix: []byte(prefix(t.sender, t.r.Original, delivered)),
+		Kind: privdeliver.Command, Argv: commandArgv(cmd, t.a.set.LocalCommandShell), Env: t.environment(&f), Dir: dir,
+		Timeout: t.a.set.CommandTimeLimit, Size: t.d.Content.Size(), From: fromLine(f.sender, time.Now()) + "\n",
+		Prefix: []byte(prefix(f.sender, f.rcpt.Original, delivered)),
+	}
+	if !t.a.deps.Users.Can(u.uid) {
+		t.step(&f, mail.Result{Enhanced: "4.3.5", Text: fmt.Sprintf("cannot run command as %s: %v", u.name, privdeliver.ErrRights)})
+		return
 	}
 	out, err := t.a.deps.Users.Do(ctx, u.uid, u.gid, req, t.d.Content.Open)
 	if err != nil {
-		t.step(addr, mail.Result{Enhanced: "4.3.0", Text: "command execution failed: " + err.Error()})
+		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "command execution failed: " + err.Error()})
 		return
 	}
-	t.step(addr, commandResult(out, cmd))
+	if out.Warning != "" {
+		t.d.Logger.Fatalf("%s", out.Warning)
+	}
+	t.step(&f, commandResult(out, cmd))
 }
+
+// workingDir is where a command runs: command_execution_directory, or the queue
+// directory.
+func (t *task) workingDir(f *frame) (string, error) {
+	pattern := t.a.set.ExecutionDirectory
+	if pattern == "" {
+		return t.a.set.QueueDirectory, nil
+	}
+	return postconf.ExpandOnce(pattern, t.macros(f, f.user, t.a.set.ExecutionFilter).lookup)
+}
+
+// maxSaid bounds what a sender reads of a command's output.
+const maxSaid = 1000
 
 // commandResult turns the end of a command into an answer. A status code at the
 // beginning of its output wins over its exit status.
 func commandResult(out privdeliver.Result, cmd string) mail.Result {
-	output := strings.TrimSpace(printable(string(out.Output)))
-	if len(output) > 1000 {
-		output = output[:1000]
-	}
-	said := ""
-	if output != "" {
-		said = ". Command output: " + output
+	output := printable(string(out.Output))
+	if len(output) > maxSaid {
+		output = output[:maxSaid]
 	}
 	switch {
 	case out.Class == privdeliver.OK:
 		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "delivered to command: " + cmd}
 	case out.Class != privdeliver.Failed:
 		return mail.Result{Enhanced: "4.3.0", Text: out.Text}
-	case out.Exit < 0 && strings.Contains(out.Text, "time limit"):
-		return mail.Result{Enhanced: "4.3.0", Text: fmt.Sprintf("%s: %q%s", out.Text, cmd, said)}
+	}
+	res := mail.Result{DiagnosticType: "x-unix"}
+	known, ok := sysexits[out.Exit]
+	switch {
 	case out.Exit < 0:
-		return mail.Result{Enhanced: "4.3.0", Text: fmt.Sprintf("%s: %q%s", out.Text, cmd, said)}
+		res.Enhanced, res.Text = "4.3.0", fmt.Sprintf("%s: \"%s\"", out.Text, cmd)
+		res.Diagnostic = out.Text
+	case ok:
+		res.Enhanced, res.Text, res.Diagnostic = known.enhanced, known.text, known.text
+	default:
+		res.Enhanced, res.Text = "5.3.0", fmt.Sprintf("Command died with status %d: \"%s\"", out.Exit, cmd)
+		res.Diagnostic = fmt.Sprintf("exit status %d", out.Exit)
 	}
-	res := mail.Result{Enhanced: "5.3.0", Text: fmt.Sprintf("Command died with status %d: %q%s", out.Exit, cmd, said)}
-	if known, ok := sysexits[out.Exit]; ok {
-		res.Enhanced, res.Text = known.enhanced, known.text+said
-	}
-	if enhanced, rest := SplitEnhanced(output, ""); enhanced != "" && enhanced[0] != '2' {
-		res.Enhanced, res.Text = enhanced, rest
+	if enhanced, rest := leadingCode(output); enhanced != "" && out.Exit >= 0 {
+		res.Enhanced, res.Text, res.Diagnostic = enhanced, rest, rest
+	} else if output != "" {
+		res.Text += ". Command output: " + output
+		res.Diagnostic = output
 	}
 	if res.Enhanced[0] == '5' {
 		res.Outcome = mail.Bounced
 	}
 	return res
+}
+
+// leadingCode takes a failure code of RFC 3463 off the front of a text.
+func leadingCode(text string) (enhanced, rest string) {
+	word, rest, found := strings.Cut(text, " ")
+	if !found || !isEnhanced(word) || word[0] == '2' {
+		return "", text
+	}
+	return word, strings.TrimLeft(rest, " ")
 }
 
 // printable keeps a command's output to one clean line.
@@ -123,7 +152,10 @@ func printable(s string) string {
 const shellCharacters = "!\"#$&'()*;<>?[\\]^`{|}~="
 
 // shellWords are commands that only a shell has.
-var shellWords = []string{"exec", "cd", "exit", "umask", "export", ".", ":", "test", "if", "for", "case", "set", "unset", "eval", "trap"}
+var shellWords = []string{
+	"exec", "cd", "exit", "umask", "export", ".", ":", "test", "if", "for", "case", "set", "unset", "eval", "trap",
+	"while", "until", "break", "continue", "command", "read", "readonly", "return", "shift", "times", "wait",
+}
 
 // commandArgv runs a command as it is when nothing in it needs a shell.
 func commandArgv(cmd, shell string) []string {
@@ -137,16 +169,6 @@ func commandArgv(cmd, shell string) []string {
 	return words
 }
 
-// expandCommand fills the $names of mailbox_command. What comes from the message
-// loses every character that command_expansion_filter does not list.
-func (t *task) expandCommand(cmd string, addr mail.Address, u *account) (string, error) {
-	values := t.facts(addr, u)
-	return postconf.Expand(cmd, func(name string) (string, bool) {
-		v, ok := values[strings.ToUpper(name)]
-		return filter(v, t.a.set.CommandFilter), ok
-	})
-}
-
 // filter replaces characters that are not allowed.
 func filter(s, allowed string) string {
 	return strings.Map(func(r rune) rune {
@@ -157,32 +179,65 @@ func filter(s, allowed string) string {
 	}, s)
 }
 
-// facts are what commands are told about a delivery.
-func (t *task) facts(addr mail.Address, u *account) map[string]string {
-	_, ext := table.SplitExtension(addr.Local(), t.a.set.Delimiter)
-	c := &t.d.Envelope.Client
-	return map[string]string{
-		"USER": u.name, "LOGNAME": u.name, "HOME": u.home, "SHELL": u.shell, "EXTENSION": ext, "DOMAIN": addr.Domain(),
-		"LOCAL": addr.Local(), "RECIPIENT": string(addr), "ORIGINAL_RECIPIENT": string(t.r.Original),
-		"SENDER": string(t.sender), "ENVID": t.d.Envelope.EnvID,
-		"CLIENT_ADDRESS": c.Addr, "CLIENT_HELO": c.Helo, "CLIENT_HOSTNAME": c.Name, "CLIENT_PROTOCOL": c.Proto,
-		"SASL_METHOD": c.SASLMethod, "SASL_SENDER": c.SASLSender, "SASL_USERNAME": c.SASLUser,
+// imported is the value of an environment variable that import_environment lets
+// in. The server tells commands where its configuration is.
+func (s *LocalSettings) imported(name string) (string, bool) {
+	if name == "MAIL_CONFIG" {
+		return s.ConfigDirectory, true
 	}
+	listed := false
+	for _, item := range s.ImportEnvironment {
+		known, value, set := strings.Cut(strings.TrimSpace(strings.Trim(item, "{}")), "=")
+		if known == name && set {
+			return strings.TrimSpace(value), true
+		}
+		listed = listed || known == name
+	}
+	if !listed {
+		return "", false
+	}
+	return os.LookupEnv(name)
 }
 
-// environment is that of a command: the facts, MAIL_CONFIG and what
-// export_environment lists.
-func (t *task) environment(u *account, addr mail.Address) []string {
+// facts are what commands are told about a delivery.
+func (t *task) facts(f *frame) map[string]string {
+	c := &t.d.Envelope.Client
+	facts := map[string]string{
+		"USER": f.base, "LOGNAME": f.base, "DOMAIN": f.rcpt.Address.Domain(), "LOCAL": f.local,
+		"RECIPIENT": string(f.rcpt.Address), "ORIGINAL_RECIPIENT": string(f.rcpt.Original),
+		"SENDER": string(f.sender), "ENVID": f.envelope.EnvID,
+	}
+	if c.UID < 0 { // a local submission has no client
+		for name, value := range map[string]string{
+			"CLIENT_ADDRESS": c.Addr, "CLIENT_HELO": c.Helo, "CLIENT_HOSTNAME": c.Name, "CLIENT_PROTOCOL": c.Proto,
+			"SASL_METHOD": c.SASLMethod, "SASL_SENDER": c.SASLSender, "SASL_USERNAME": c.SASLUser,
+		} {
+			facts[name] = value
+		}
+	}
+	if f.ext != "" {
+		facts["EXTENSION"] = f.ext[1:]
+	}
+	if f.user != nil {
+		facts["HOME"], facts["SHELL"] = f.user.home, f.user.shell
+	}
+	return facts
+}
+
+// environment is that of a command: the facts, without the characters that
+// command_expansion_filter does not list, and what export_environment lists.
+func (t *task) environment(f *frame) []string {
 	var env []string
-	for name, value := range t.facts(addr, u) {
-		if !strings.ContainsRune(value, 0) {
-			env = append(env, name+"="+value)
+	for name, value := range t.facts(f) {
+		if value != "" {
+			env = append(env, name+"="+filter(value, t.a.set.CommandFilter))
 		}
 	}
 	for _, item := range t.a.set.ExportEnvironment {
+		item = strings.TrimSpace(strings.Trim(item, "{}"))
 		if strings.Contains(item, "=") {
 			env = append(env, item)
-		} else if v, ok := os.LookupEnv(item); ok {
+		} else if v, ok := t.a.set.imported(item); ok {
 			env = append(env, item+"="+v)
 		}
 	}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"strings"
 
@@ -11,35 +12,38 @@ import (
 // maxHeader bounds how much of a header is searched for Delivered-To.
 const maxHeader = 1 << 20
 
-// hasDelivered tells whether a message went through this address before: its
-// header has a Delivered-To with it.
-func hasDelivered(c mail.Content, addr mail.Address) (bool, error) {
-	want := strings.ToLower(addr.External())
+// deliveredTo lists the addresses that a message went through before: those of
+// the Delivered-To fields of its header, in lower case.
+func deliveredTo(c mail.Content) (map[string]bool, error) {
 	if b := c.Bytes(); b != nil {
-		return scanDelivered(strings.NewReader(string(b[:min(len(b), maxHeader)])), want)
+		return scanDelivered(bytes.NewReader(b[:min(len(b), maxHeader)]))
 	}
 	r, err := c.Open()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	return scanDelivered(io.LimitReader(r, maxHeader), want)
+	return scanDelivered(io.LimitReader(r, maxHeader))
 }
 
-func scanDelivered(r io.Reader, want string) (bool, error) {
+func scanDelivered(r io.Reader) (map[string]bool, error) {
 	in := bufio.NewReader(r)
+	var found map[string]bool
 	for {
 		line, err := in.ReadString('\n')
 		text := strings.TrimRight(line, "\r\n")
+		name, value, ok := strings.Cut(text, ":")
+		if ok && strings.EqualFold(strings.TrimSpace(name), "Delivered-To") {
+			if found == nil {
+				found = map[string]bool{}
+			}
+			found[strings.ToLower(strings.TrimSpace(value))] = true
+		}
 		if text == "" || err != nil {
 			if err == io.EOF {
 				err = nil
 			}
-			return false, err
-		}
-		name, value, ok := strings.Cut(text, ":")
-		if ok && strings.EqualFold(strings.TrimSpace(name), "Delivered-To") && strings.ToLower(strings.TrimSpace(value)) == want {
-			return true, nil
+			return found, err
 		}
 	}
 }

@@ -26,6 +26,15 @@ type mailbox struct {
 	owner, group int
 	limit        int64
 	locks        []string
+	// user is the name of the owner; named says that an alias or a user named the
+	// file.
+	user  string
+	named bool
+	// virtual says that the mailbox is virtual(8)'s, who tries again where local(8)
+	// gives up.
+	virtual bool
+	// sender is for the line that begins a message in a mailbox file.
+	sender mail.Address
 	// headers are the lines in front: Return-Path, X-Original-To, Delivered-To.
 	headers string
 }
@@ -105,7 +114,7 @@ func (s *MailboxSettings) write(ctx context.Context, deps *Deps, d *Delivery, r 
 	req := &privdeliver.Request{
 		Kind: privdeliver.Mbox, Path: b.path, Prefix: []byte(b.headers), Size: d.Content.Size(), Limit: b.limit,
 		Locks: b.locks, Attempts: s.LockAttempts, Delay: s.LockDelay, Stale: s.StaleLock,
-		From: fromLine(d.Envelope.Sender, time.Now()), Owner: b.owner, Group: b.group,
+		From: fromLine(b.sender, time.Now()), Named: b.named, Owner: b.owner, Group: b.group,
 	}
 	what := "mailbox"
 	if b.isMaildir() {
@@ -122,7 +131,14 @@ func (s *MailboxSettings) write(ctx context.Context, deps *Deps, d *Delivery, r 
 	if err != nil {
 		return mail.Result{Enhanced: "4.3.0", Text: fmt.Sprintf("cannot deliver to %s %s: %v", what, b.path, err)}
 	}
-	out := mailboxResult(res, what, b.path)
+	if res.Warning != "" {
+		d.Logger.Warnf("%s", res.Warning)
+	}
+	if b.isMaildir() && res.Class == privdeliver.Permission {
+		d.Logger.Warnf("maildir access problem for UID/GID=%d/%d: %s", b.uid, b.gid, res.Text)
+		d.Logger.Warnf("perhaps you need to create the maildirs in advance")
+	}
+	out := b.result(res)
 	if res.Unsynced {
 		out.Sync = syncer(deps, b, req, res.Device)
 	}
@@ -142,20 +158,39 @@ func syncer(deps *Deps, b *mailbox, req *privdeliver.Request, device uint64) fun
 	return func() error { return deps.Syncs.Sync(device, req.Path, alone) }
 }
 
-func mailboxResult(res privdeliver.Result, what, path string) mail.Result {
-	switch res.Class {
-	case privdeliver.OK:
-		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "delivered to " + what}
-	case privdeliver.Quota:
-		return mail.Result{Outcome: mail.Bounced, Enhanced: "5.2.2", Text: res.Text}
-	case privdeliver.NotFound, privdeliver.Permission:
-		text := res.Text
-		if what == "maildir" {
-			text = fmt.Sprintf("maildir delivery failed: create maildir file %s: %s", path, res.Text)
+// result turns what came of a delivery into an answer.
+func (b *mailbox) result(res privdeliver.Result) mail.Result {
+	if res.Class == privdeliver.OK {
+		text := "delivered to mailbox"
+		switch {
+		case b.isMaildir():
+			text = "delivered to maildir"
+		case b.named:
+			text = "delivered to file: " + b.path
 		}
-		return mail.Result{Enhanced: "4.2.0", Text: text}
+		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: text}
 	}
-	return mail.Result{Enhanced: "4.2.0", Text: res.Text}
+	out := mail.Result{Enhanced: res.Code, Text: b.failure(res.Text)}
+	if out.Enhanced == "" || out.Enhanced == "5.2.0" && b.virtual {
+		out.Enhanced = "4.2.0"
+	}
+	if out.Enhanced[0] == '5' {
+		out.Outcome = mail.Bounced
+	}
+	return out
+}
+
+// failure says what could not be done.
+func (b *mailbox) failure(why string) string {
+	switch {
+	case b.isMaildir():
+		return "maildir delivery failed: " + why
+	case b.named:
+		return fmt.Sprintf("cannot append message to file %s: %s", b.path, why)
+	case b.virtual:
+		return fmt.Sprintf("delivery failed to mailbox %s: %s", b.path, why)
+	}
+	return fmt.Sprintf("cannot update mailbox %s for user %s. %s", b.path, b.user, why)
 }
 
 // lockStyles checks mailbox_delivery_lock.

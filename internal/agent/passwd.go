@@ -24,6 +24,7 @@ type passwd struct {
 	loaded time.Time
 	mod    time.Time
 	users  map[string]*account
+	ids    map[int]*account
 }
 
 // passwdCheck is how often the file is looked at.
@@ -33,13 +34,33 @@ const passwdCheck = time.Second
 func (p *passwd) lookup(name string) (*account, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.loaded) > passwdCheck {
-		if err := p.load(); err != nil {
-			return nil, err
-		}
-		p.loaded = now
+	if err := p.refresh(); err != nil {
+		return nil, err
 	}
 	return p.users[name], nil
+}
+
+// byID finds the first user with an id.
+func (p *passwd) byID(uid int) (*account, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.refresh(); err != nil {
+		return nil, err
+	}
+	return p.ids[uid], nil
+}
+
+// refresh looks at the file now and then. The lock is held.
+func (p *passwd) refresh() error {
+	now := time.Now()
+	if now.Sub(p.loaded) <= passwdCheck {
+		return nil
+	}
+	if err := p.load(); err != nil {
+		return err
+	}
+	p.loaded = now
+	return nil
 }
 
 func (p *passwd) load() error {
@@ -54,15 +75,18 @@ func (p *passwd) load() error {
 	if err != nil {
 		return err
 	}
-	users := map[string]*account{}
+	users, ids := map[string]*account{}, map[int]*account{}
 	for _, line := range strings.Split(string(text), "\n") {
 		u, err := parsePasswd(line)
 		if err != nil || u == nil {
 			continue
 		}
 		users[u.name] = u
+		if ids[u.uid] == nil {
+			ids[u.uid] = u
+		}
 	}
-	p.users, p.mod = users, info.ModTime()
+	p.users, p.ids, p.mod = users, ids, info.ModTime()
 	return nil
 }
 

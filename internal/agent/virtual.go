@@ -79,6 +79,7 @@ func (a *virtual) deliver(ctx context.Context, d *Delivery, r *mail.Recipient) m
 		}
 		return mail.Result{Outcome: mail.Deliverable, Enhanced: "2.0.0", Text: "delivers to " + what}
 	}
+	box.sender = d.Envelope.Sender
 	box.headers = prefix(d.Envelope.Sender, r.Original, user)
 	return a.common.write(ctx, a.deps, d, r, box)
 }
@@ -88,7 +89,7 @@ func (a *virtual) mailbox(ctx context.Context, user mail.Address, value string) 
 	if value == "" || strings.ContainsRune(value, 0) || hasDotDot(value) {
 		return nil, fmt.Sprintf("recipient %s: bad mailbox path %q in virtual_mailbox_maps", user, value)
 	}
-	box = &mailbox{path: value, limit: a.set.MailboxLimit, locks: a.locks}
+	box = &mailbox{path: value, virtual: true, limit: a.set.MailboxLimit, locks: a.locks}
 	if base := a.set.MailboxBase; base != "" {
 		box.path = strings.TrimRight(base, "/") + "/" + strings.TrimLeft(value, "/")
 	}

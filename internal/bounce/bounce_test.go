@@ -73,8 +73,15 @@ func testSettings() Settings {
 		MyHostname: "mx.test", MyOrigin: "origin.test", MailName: "Postfix", SizeLimit: 50000,
 		NotifyClasses: []string{"resource", "software"}, BounceRecipient: "postmaster", DelayRecipient: "postmaster",
 		DoubleBounceRecipient: "postmaster", DoubleBounceSender: "double-bounce", HeaderFrom: "standard",
-		DelayWarning: 4 * time.Hour, MaxLifetime: 5 * 24 * time.Hour,
 	}
+}
+
+// testTexts are the built-in templates.
+func testTexts(form string) *Templates {
+	return BuiltIn(form, func(name string) (string, bool, error) {
+		v, ok := map[string]string{"myhostname": "mx.test", "delay_warning_time": "4h", "maximal_queue_lifetime": "5d"}[name]
+		return v, ok, nil
+	})
 }
 
 var (
@@ -169,7 +176,7 @@ func TestReports(t *testing.T) {
 				tt.set(&set)
 			}
 			p, log := &post{}, &lines{}
-			s := New(set, p.begin, event.NewLogger(log, "postfix/bounce", 1))
+			s := New(set, testTexts(set.HeaderFrom), p.begin, event.NewLogger(log, "postfix/bounce", 1))
 			s.now = func() time.Time { return reported }
 			r := &Report{Recipients: tt.rcpt, Content: content{text: original}, RetryUntil: arrived.Add(5 * 24 * time.Hour), Envelope: &mail.Envelope{
 				ID: "OLDID", Sender: "s@sender.test", Arrived: arrived, MessageID: "<orig@sender.test>",
@@ -317,7 +324,7 @@ func TestNothingToSay(t *testing.T) {
 	}
 	for _, tt := range tests {
 		p, log := &post{}, &lines{}
-		s := New(testSettings(), p.begin, event.NewLogger(log, "postfix/bounce", 1))
+		s := New(testSettings(), testTexts("standard"), p.begin, event.NewLogger(log, "postfix/bounce", 1))
 		id, err := tt.call(s, &Report{Envelope: &mail.Envelope{ID: "OLDID", Sender: tt.sender}, Content: content{text: original}, Recipients: tt.rcpt})
 		if id != "" || err != nil || len(p.sent) != 0 {
 			t.Errorf("%s: %q, %v, %d sent", tt.name, id, err, len(p.sent))
@@ -333,7 +340,7 @@ func TestNothingToSay(t *testing.T) {
 func TestTrouble(t *testing.T) {
 	t.Parallel()
 	p, log := &post{err: errors.New("message file too big")}, &lines{}
-	s := New(testSettings(), p.begin, event.NewLogger(log, "postfix/bounce", 1))
+	s := New(testSettings(), testTexts("standard"), p.begin, event.NewLogger(log, "postfix/bounce", 1))
 	r := &Report{Envelope: &mail.Envelope{ID: "OLDID", Sender: "s@sender.test"}, Content: content{text: original}, Recipients: []Failed{refused("a@far.test")}}
 	if _, err := failure(s, r); err == nil {
 		t.Error("commit failed, but no error")

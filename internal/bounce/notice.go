@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"postroad/internal/mail"
 )
 
 // Notice posts a text to the postmaster that concerns no message in the queue:
@@ -12,7 +14,7 @@ import (
 // parameters; the lines of text end in LF.
 func (s *Service) Notice(ctx context.Context, recipient, subject, text string) error {
 	to := s.complete(recipient)
-	msg, err := s.post(ctx, Envelope{Sender: s.double, Recipient: to, Notice: true})
+	msg, err := s.post(ctx, Envelope{Sender: s.double, Recipient: to, Original: mail.Address(recipient), Notice: true})
 	if err != nil {
 		return fmt.Errorf("post notice: %w", err)
 	}

@@ -12,20 +12,24 @@ import (
 	"unicode/utf8"
 
 	"postroad/internal/mail"
+	"postroad/internal/rewrite"
 )
 
 // notice is one notification to be written.
 type notice struct {
 	kind   *kind
 	report *Report
-	// from is empty but for notices to the postmaster.
+	// from is empty but for notices to the postmaster; original is to as main.cf
+	// names it.
 	from, to   mail.Address
+	original   mail.Address
 	recipients []Failed
 	// copy marks a notice to the postmaster: no opening text.
 	copy        bool
 	headersOnly bool
-	// log is how the log calls it.
-	log string
+	// log is how the log calls it. A copy is sent for a class of notify_classes;
+	// doing is for the log when it cannot be.
+	log, class, doing string
 }
 
 // dateForm is RFC 5322 3.3 as mail systems write it, with the name of the zone.
@@ -113,22 +117,18 @@ func (s *Service) write(w io.Writer, id mail.QueueID, n *notice) error {
 // header writes the header of the report (RFC 3834 5.1 for Auto-Submitted).
 func (s *Service) header(p *printer, id mail.QueueID, n *notice, boundary string, now time.Time) {
 	env := n.report.Envelope
-	daemon := string(s.complete("MAILER-DAEMON"))
-	subject, auto := n.kind.subject, "auto-replied"
+	tpl := s.texts.byLabel[n.kind.label]
+	subject, auto := tpl.subject, "auto-replied"
 	if n.copy {
 		auto = "auto-generated"
-		if n.kind.copySubject != "" {
-			subject = n.kind.copySubject
+		if tpl.pmSubject != "" {
+			subject = tpl.pmSubject
 		}
 	}
 	p.line("Received: by ", s.set.MyHostname, " (", s.set.MailName, ")")
 	p.line("\tid ", string(id), "; ", now.Format(dateForm))
 	p.line("Date: ", now.Format(dateForm))
-	if s.set.HeaderFrom == "obsolete" {
-		p.line("From: ", daemon, " (Mail Delivery System)")
-	} else {
-		p.line("From: Mail Delivery System <", daemon, ">")
-	}
+	p.line("From: ", s.from(tpl.from))
 	p.line("Subject: ", subject)
 	p.line("To: ", s.text(n.to.External(), env.SMTPUTF8))
 	if s.set.Threaded && env.MessageID != "" {
@@ -150,17 +150,17 @@ func (s *Service) people(p *printer, n *notice, boundary string, eight bool) {
 	p.line("")
 	p.line("--", boundary)
 	p.line("Content-Description: Notification")
+	charset := s.texts.byLabel[n.kind.label].charset
+	if eight && strings.EqualFold(charset, "us-ascii") {
+		charset = "utf-8" // for the addresses below
+	}
+	p.line("Content-Type: text/plain; charset=", charset)
 	if eight {
-		p.line("Content-Type: text/plain; charset=utf-8")
 		p.line("Content-Transfer-Encoding: 8bit")
-	} else {
-		p.line("Content-Type: text/plain; charset=us-ascii")
 	}
 	p.line("")
 	if !n.copy {
-		for l := range strings.Lines(s.opening(n.kind)) {
-			p.line(strings.TrimRight(l, "\n"))
-		}
+		s.opening(p, n.kind)
 	}
 	for i := range n.recipients {
 		f := &n.recipients[i]
@@ -171,6 +171,27 @@ func (s *Service) people(p *printer, n *notice, boundary string, eight bool) {
 		p.line("")
 		p.wrapped(s.text(text+": "+n.kind.reason(&f.Result), eight))
 	}
+}
+
+// opening writes what the template says.
+func (s *Service) opening(p *printer, k *kind) {
+	text, err := s.texts.expand(k.label, s.log.Warnf)
+	if err != nil {
+		s.log.Warnf("%v", err) // the check at the start found nothing: say little
+		return
+	}
+	for l := range strings.Lines(text) {
+		p.line(strings.TrimRight(l, "\n"))
+	}
+}
+
+// from is a From header with the domains that its addresses lack.
+func (s *Service) from(value string) string {
+	out, err := rewrite.RewriteHeader(value, func(a mail.Address) (mail.Address, error) { return s.complete(string(a)), nil })
+	if err != nil {
+		return value
+	}
+	return out
 }
 
 // facts writes the part that programs read (RFC 3464 2, RFC 6533 3 for the
@@ -192,9 +213,7 @@ func (s *Service) facts(p *printer, n *notice, boundary string) {
 		p.line("Original-Envelope-Id: ", s.text(fromXtext(env.EnvID), env.SMTPUTF8))
 	}
 	p.line("X-", s.set.MailName, "-Queue-ID: ", string(env.ID))
-	if env.Sender != "" {
-		p.line("X-", s.set.MailName, "-Sender: ", s.typed(n, env.Sender))
-	}
+	p.line("X-", s.set.MailName, "-Sender: ", s.typed(n, s.author(env)))
 	if !env.Arrived.IsZero() {
 		p.line("Arrival-Date: ", env.Arrived.Format(dateForm))
 	}
@@ -274,11 +293,19 @@ func (s *Service) original(p *printer, n *notice, boundary string, eight bool) e
 		return err
 	}
 	defer r.Close()
-	p.line("Return-Path: <", s.text(env.Sender.External(), env.SMTPUTF8), ">")
+	p.line("Return-Path: <", s.text(s.author(env).External(), env.SMTPUTF8), ">")
 	if headers {
 		return copyHeader(p.w, r)
 	}
 	return copyMessage(p.w, r)
+}
+
+// author is the sender of a message, or who stands for nobody.
+func (s *Service) author(env *mail.Envelope) mail.Address {
+	if env.Sender == "" {
+		return mail.Address("MAILER-DAEMON@" + s.set.MyHostname)
+	}
+	return env.Sender
 }
 
 // copyMessage copies all of the original and ends its last line.

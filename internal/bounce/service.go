@@ -24,6 +24,8 @@ type Report struct {
 	// Envelope and Content are those of the original message.
 	Envelope *mail.Envelope
 	Content  mail.Content
+	// To is who hears of a failure, when that is not the sender: with VERP.
+	To mail.Address
 	// Recipients are those that something happened to.
 	Recipients []Failed
 	// RetryUntil is when delivery will be given up, for delay warnings.
@@ -33,6 +35,8 @@ type Report struct {
 // Envelope is that of a notification.
 type Envelope struct {
 	Sender, Recipient mail.Address
+	// Original is the recipient as main.cf names it, where that is not complete.
+	Original mail.Address
 	// SMTPUTF8 and EightBit are inherited from the original.
 	SMTPUTF8, EightBit bool
 	// Notice tells that it is for the postmaster and about no message.
@@ -57,6 +61,7 @@ type Poster func(ctx context.Context, e Envelope) (Message, error)
 // Service writes notifications.
 type Service struct {
 	set    Settings
+	texts  *Templates
 	post   Poster
 	log    *event.Logger
 	double mail.Address
@@ -64,8 +69,9 @@ type Service struct {
 }
 
 // New returns the service. Log lines carry the name of log.
-func New(set Settings, post Poster, log *event.Logger) *Service {
-	s := &Service{set: set, post: post, log: log, now: time.Now}
+func New(set Settings, texts *Templates, post Poster, log *event.Logger) *Service {
+	texts.check(log.Warnf)
+	s := &Service{set: set, texts: texts, post: post, log: log, now: time.Now}
 	s.double = mail.Address(set.DoubleBounceSender)
 	if !s.double.HasDomain() {
 		s.double += mail.Address("@" + set.MyHostname)
@@ -102,27 +108,28 @@ func (s *Service) Failure(ctx context.Context, r *Report) (mail.QueueID, error) 
 	case s.isDoubleBounce(env.Sender):
 		s.log.Warnf("%s: undeliverable postmaster notification discarded", env.ID)
 		return "", nil
-	case env.Sender == "":
+	case env.Sender == "" && r.To == "":
 		// RFC 3464 2: a report about a report must not go to its sender.
 		if !s.notifies("bounce", "2bounce") {
 			return "", nil
 		}
 		return s.send(ctx, &notice{
-			kind: failureKind, report: r, to: s.complete(s.set.DoubleBounceRecipient), from: s.double, copy: true,
+			kind: failureKind, report: r, to: s.complete(s.set.DoubleBounceRecipient), original: mail.Address(s.set.DoubleBounceRecipient), from: s.double, copy: true,
 			recipients: r.Recipients, log: "postmaster non-delivery notification",
 		})
 	}
-	id, err := s.send(ctx, &notice{
-		kind: failureKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyFailure),
-		headersOnly: env.Ret == mail.RetHeaders, log: "sender non-delivery notification",
-	})
-	if err == nil && s.notifies("bounce") {
-		s.copy(ctx, &notice{
-			kind: failureKind, report: r, to: s.complete(s.set.BounceRecipient), from: s.double, copy: true,
-			recipients: r.Recipients, headersOnly: true, log: "postmaster non-delivery notification",
-		}, "bouncing to")
+	to := r.To
+	if to == "" {
+		to = env.Sender
 	}
-	return id, err
+	return s.pair(ctx, &notice{
+		kind: failureKind, report: r, to: to, recipients: filter(r.Recipients, mail.NotifyFailure),
+		headersOnly: env.Ret == mail.RetHeaders, log: "sender non-delivery notification",
+	}, &notice{
+		kind: failureKind, report: r, to: s.complete(s.set.BounceRecipient), original: mail.Address(s.set.BounceRecipient), from: s.double,
+		copy: true, recipients: r.Recipients, headersOnly: true, class: "bounce", doing: "bouncing to",
+		log: "postmaster non-delivery notification",
+	})
 }
 
 // Delay warns about recipients that could not be delivered to yet.
@@ -137,21 +144,18 @@ func (s *Service) Delay(ctx context.Context, r *Report) (mail.QueueID, error) {
 			return "", nil
 		}
 		return s.send(ctx, &notice{
-			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), from: s.double, copy: true,
+			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), original: mail.Address(s.set.DelayRecipient), from: s.double, copy: true,
 			recipients: r.Recipients, log: "postmaster delay notification",
 		})
 	}
-	id, err := s.send(ctx, &notice{
+	return s.pair(ctx, &notice{
 		kind: delayKind, report: r, to: env.Sender, recipients: filter(r.Recipients, mail.NotifyDelay),
 		headersOnly: true, log: "sender delay notification",
+	}, &notice{
+		kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), original: mail.Address(s.set.DelayRecipient), from: s.double,
+		copy: true, recipients: r.Recipients, headersOnly: true, class: "delay", doing: "warning",
+		log: "postmaster delay notification",
 	})
-	if err == nil && s.notifies("delay") {
-		s.copy(ctx, &notice{
-			kind: delayKind, report: r, to: s.complete(s.set.DelayRecipient), from: s.double, copy: true,
-			recipients: r.Recipients, headersOnly: true, log: "postmaster delay notification",
-		}, "warning")
-	}
-	return id, err
 }
 
 // Success reports deliveries to those who asked: with NOTIFY=SUCCESS (RFC 3461
@@ -172,7 +176,7 @@ func (s *Service) Success(ctx context.Context, r *Report) (mail.QueueID, error) 
 		s.log.Infof("%s: not sending trace/success notification for single-bounce message", env.ID)
 		return "", nil
 	case env.Sender == "":
-		n.to, n.from = s.complete(s.set.DoubleBounceRecipient), s.double
+		n.to, n.original, n.from = s.complete(s.set.DoubleBounceRecipient), mail.Address(s.set.DoubleBounceRecipient), s.double
 	}
 	return s.send(ctx, n)
 }
@@ -200,31 +204,100 @@ func succeeded(all []Failed) []Failed {
 	return out
 }
 
-// send posts one notification. Nothing to tell is no error.
-func (s *Service) send(ctx context.Context, n *notice) (mail.QueueID, error) {
-	if len(n.recipients) == 0 {
-		return "", nil
-	}
-	env := n.report.Envelope
-	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
+// pair posts a notification to the sender and the copy that the postmaster wants.
+// The copy is written before the other is queued, so that the log names both in the
+// order in which Postfix does; that it cannot be posted is no failure.
+func (s *Service) pair(ctx context.Context, n, copy *notice) (mail.QueueID, error) {
+	first, err := s.begin(ctx, n)
 	if err != nil {
-		return "", s.failed(n, err)
+		return "", err
 	}
-	s.log.Emit(event.Notified{ID: env.ID, What: n.log, NewID: m.ID(), Kind: n.kind.label})
-	if err := s.write(m, m.ID(), n); err != nil {
-		m.Abort()
-		return "", s.failed(n, err)
+	if err := first.write(); err != nil {
+		return "", err
 	}
-	if err := m.Commit(ctx); err != nil {
-		return "", s.failed(n, err)
+	var second *draft
+	if s.notifies(copy.class) {
+		if second, err = s.begin(ctx, copy); err == nil {
+			err = second.write()
+		}
 	}
-	return m.ID(), nil
+	id, firstErr := first.commit(ctx)
+	if firstErr != nil {
+		if err == nil {
+			second.abort()
+		}
+		return "", firstErr
+	}
+	if err == nil {
+		_, err = second.commit(ctx)
+	}
+	if err != nil {
+		s.log.Warnf("%s: postmaster notice failed while %s %s", n.report.Envelope.ID, copy.doing, n.report.Envelope.Sender.External())
+	}
+	return id, nil
 }
 
-// copy posts a notice to the postmaster that must not fail the report itself.
-func (s *Service) copy(ctx context.Context, n *notice, doing string) {
-	if _, err := s.send(ctx, n); err != nil {
-		s.log.Warnf("%s: postmaster notice failed while %s %s", n.report.Envelope.ID, doing, n.report.Envelope.Sender.External())
+// send posts one notification. Nothing to tell is no error.
+func (s *Service) send(ctx context.Context, n *notice) (mail.QueueID, error) {
+	d, err := s.begin(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	if err := d.write(); err != nil {
+		return "", err
+	}
+	return d.commit(ctx)
+}
+
+// draft is a notification that has a queue id and no text yet; nil when there is
+// nothing to tell.
+type draft struct {
+	s *Service
+	n *notice
+	m Message
+}
+
+// begin begins a notification.
+func (s *Service) begin(ctx context.Context, n *notice) (*draft, error) {
+	if len(n.recipients) == 0 {
+		return nil, nil
+	}
+	env := n.report.Envelope
+	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, Original: n.original, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
+	if err != nil {
+		return nil, s.failed(n, err)
+	}
+	s.log.Emit(event.Notified{ID: env.ID, What: n.log, NewID: m.ID(), Kind: n.kind.label})
+	return &draft{s, n, m}, nil
+}
+
+// write writes its text; when that fails it is dropped.
+func (d *draft) write() error {
+	if d == nil {
+		return nil
+	}
+	if err := d.s.write(d.m, d.m.ID(), d.n); err != nil {
+		d.m.Abort()
+		return d.s.failed(d.n, err)
+	}
+	return nil
+}
+
+// commit posts it.
+func (d *draft) commit(ctx context.Context) (mail.QueueID, error) {
+	if d == nil {
+		return "", nil
+	}
+	if err := d.m.Commit(ctx); err != nil {
+		return "", d.s.failed(d.n, err)
+	}
+	return d.m.ID(), nil
+}
+
+// abort drops it.
+func (d *draft) abort() {
+	if d != nil {
+		d.m.Abort()
 	}
 }
 

@@ -1,7 +1,5 @@
 package bounce
 
-import "time"
-
 // Settings are the main.cf parameters that bounce(8) reads.
 type Settings struct {
 	// MyHostname signs the reports, MyOrigin completes addresses without domain.
@@ -21,9 +19,9 @@ type Settings struct {
 	DoubleBounceSender string `postconf:"double_bounce_sender"`
 	// Threaded makes reports replies to the message.
 	Threaded bool `postconf:"enable_threaded_bounces"`
-	// HeaderFrom is the form of the From header: standard or obsolete.
+	// HeaderFrom is the form of the From header of the built-in templates:
+	// standard or obsolete.
 	HeaderFrom string `postconf:"header_from_format"`
-	// DelayWarning and MaxLifetime are named in the text of delay warnings.
-	DelayWarning time.Duration `postconf:"delay_warning_time"`
-	MaxLifetime  time.Duration `postconf:"maximal_queue_lifetime"`
+	// TemplateFile holds what reports say to people.
+	TemplateFile string `postconf:"bounce_template_file"`
 }

@@ -47,6 +47,9 @@ func (m *Message) lookupFault(param string, addr mail.Address) {
 
 // SetSender takes the address of MAIL FROM or of the sendmail command.
 func (m *Message) SetSender(addr mail.Address, p SenderParams) {
+	if p.VERP != "" {
+		m.env.VERP = p.VERP
+	}
 	m.env.EnvID, m.env.Ret, m.env.SMTPUTF8, m.env.EightBit = p.EnvID, p.Ret, p.SMTPUTF8, p.Body8Bit
 	m.setSender(addr)
 	m.simulateMail()

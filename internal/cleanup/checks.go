@@ -222,7 +222,7 @@ func (m *Message) checkEvent(word, where, line, text string) *event.ContentCheck
 		e.Client = m.opt.Session.Client.String()
 		e.Proto = m.opt.Session.Proto()
 		e.Helo = m.opt.Session.Helo
-	case m.opt.Origin == mail.OriginLocal:
+	case m.opt.Origin != mail.OriginSMTP:
 		e.Client = "local"
 	}
 	return e

@@ -34,7 +34,7 @@ type Options struct {
 	Arrived time.Time
 	// Probe and Trace are those of the envelope.
 	Probe, Trace bool
-	// VERP is the delimiter pair of XVERP or sendmail -XV.
+	// VERP is the delimiter pair of sendmail -XV.
 	VERP string
 	// Filters are those of the SMTP session, nil for none. Other mail is shown to
 	// non_smtpd_milters.
@@ -51,6 +51,8 @@ type SenderParams struct {
 	SMTPUTF8 bool
 	// Body8Bit is BODY=8BITMIME.
 	Body8Bit bool
+	// VERP is the delimiter pair of XVERP.
+	VERP string
 }
 
 // Actions are what access control decided about the whole message.

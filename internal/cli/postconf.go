@@ -89,7 +89,9 @@ type postconfCmd struct {
 	classes   postconf.Class
 	overrides []postconf.Override
 	tls       string
-	args      []string
+	// expanded tells -b from -t.
+	expanded bool
+	args     []string
 
 	cfg   *postconf.Config
 	usage *postconf.Usage
@@ -169,6 +171,7 @@ func (p *postconfCmd) parseOptions() error {
 				return p.usageError()
 			}
 			p.mode |= flag
+			p.expanded = opt == 'b' || p.expanded && opt != 't'
 		}
 	}
 }
@@ -270,7 +273,7 @@ func (p *postconfCmd) run() error {
 	case p.mode&pcTLS != 0:
 		return p.showTLS()
 	case p.mode&pcTemplates != 0:
-		return errors.New("options -b and -t are not supported")
+		return p.showTemplates()
 	case p.mode&pcEdit != 0 && p.mode&pcMain != 0:
 		return p.editMain()
 	case p.mode&pcEdit != 0:

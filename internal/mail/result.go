@@ -46,8 +46,12 @@ type Result struct {
 	// Connected is when the connection was ready for the transaction, for delays=c/d.
 	Connected time.Time
 	// Steps are the deliveries behind this answer when it stands for several (an
-	// alias); each is logged instead of the answer itself.
+	// alias); each is logged and reported instead of the answer itself, which is
+	// the worst of them. An empty list that is not nil says that there is nothing
+	// to tell.
 	Steps []Step
+	// ReportTo is who hears of a bounce when that is not the sender.
+	ReportTo Address
 	// Sync makes the delivery durable; nil when it is. The message stays in the
 	// queue until Sync has returned nil.
 	Sync func() error
@@ -57,8 +61,13 @@ type Result struct {
 
 // Step is one delivery behind an answer.
 type Step struct {
-	To             Address
-	Outcome        Outcome
-	Enhanced, Text string
-	Relay          string
+	// Recipient is who was delivered to, and what the sender asked for about it.
+	Recipient Recipient
+	// Agent is the log name of the delivery agent that another one handed the
+	// recipient to; empty for the agent that answers.
+	Agent string
+	// Result is how it ended; its own Steps, Sync and Index mean nothing.
+	Result Result
+	// Unlogged says that the step is for reports only.
+	Unlogged bool
 }

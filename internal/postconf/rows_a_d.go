@@ -49,7 +49,7 @@ var rowsAtoD = []Param{
 	{"berkeley_db_create_buffer_size", "16777216", Int, 0, 1, 0, Different, ownFormats},
 	{"berkeley_db_read_buffer_size", "131072", Int, 0, 1, 0, Different, ownFormats},
 	{"best_mx_transport", "", String, 0, 0, 0, Planned, ""},
-	{"biff", "yes", Bool, 0, 0, 0, Planned, ""},
+	{"biff", "yes", Bool, 0, 0, 0, Different, noComsat},
 	{"body_checks", "", String, 0, 0, 0, Planned, ""},
 	{"body_checks_size_limit", "51200", Int, 0, 0, 0, Planned, ""},
 	{"bounce_notice_recipient", "postmaster", String, 0, 1, 0, Planned, ""},

@@ -163,7 +163,7 @@ var rowsMtoR = []Param{
 	{"queue_directory", "/var/spool/postfix", String, 0, 1, 0, Planned, ""},
 	{"queue_file_attribute_count_limit", "100", Int, 0, 1, 0, Planned, ""},
 	{"queue_minfree", "0", Long, 0, 0, 0, Planned, ""},
-	{"queue_run_delay", "300s", Time, 's', 1, 0, Planned, ""},
+	{"queue_run_delay", "300s", Time, 's', 1, 0, Different, ownSchedule},
 	{"queue_service_name", "qmgr", String, 0, 1, 0, Planned, ""},
 	{"rbl_reply_maps", "", String, 0, 0, 0, Planned, ""},
 	{"readme_directory", "no", String, 0, 1, 0, Different, oneBinary},

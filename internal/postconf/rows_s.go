@@ -264,7 +264,7 @@ var rowsS = []Param{
 	{"strict_mime_encoding_domain", "no", Bool, 0, 0, 0, Planned, ""},
 	{"strict_rfc821_envelopes", "no", Bool, 0, 0, 0, Planned, ""},
 	{"strict_smtputf8", "no", Bool, 0, 0, 0, Planned, ""},
-	{"sun_mailtool_compatibility", "no", Bool, 0, 0, 0, Planned, ""},
+	{"sun_mailtool_compatibility", "no", Bool, 0, 0, 0, Different, kernelLocks},
 	{"swap_bangpath", "yes", Bool, 0, 0, 0, Planned, ""},
 	{"syslog_facility", "mail", String, 0, 1, 0, Planned, ""},
 	{"syslog_name", "${multi_instance_name?{$multi_instance_name}:{postfix}}", String, 0, 1, 0, Planned, ""},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -31,7 +32,7 @@ func command(r *Request, content io.Reader) Result {
 		return failure(err)
 	}
 	if err := cmd.Start(); err != nil {
-		return failure(err)
+		return notRun(r, err)
 	}
 	// A command need not read its input to the end; a broken pipe is no failure.
 	_, _ = io.WriteString(in, r.From+string(r.Prefix))
@@ -39,6 +40,32 @@ func command(r *Request, content io.Reader) Result {
 	_ = in.Close()
 	return commandResult(ctx, cmd.Wait(), out.Bytes())
 }
+
+// notRun is the answer for a command that could not be started: try again. What
+// is said to the log is said to the sender where it is about the command.
+func notRun(r *Request, err error) Result {
+	out := Result{Class: Failed, Exit: tempFail}
+	if info, serr := os.Stat(r.Dir); r.Dir != "" && (serr != nil || !info.IsDir()) {
+		if serr == nil {
+			serr = syscall.ENOTDIR
+		}
+		out.Warning = fmt.Sprintf("cannot change directory to %q for uid=%d gid=%d: %s", r.Dir, os.Geteuid(), os.Getegid(), reason(serr))
+		return out
+	}
+	var failed *exec.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		err = syscall.ENOENT
+	}
+	out.Warning = "execvp " + r.Argv[0] + ": " + reason(err)
+	out.Output = []byte("local: fatal: " + out.Warning + "\n")
+	return out
+}
+
+// tempFail is EX_TEMPFAIL of sysexits(3).
+const tempFail = 75
 
 func commandResult(ctx context.Context, err error, output []byte) Result {
 	r := Result{Output: output}

@@ -19,21 +19,21 @@ func maildir(r *Request, content io.Reader) Result {
 	tmp := filepath.Join(r.Path, "tmp", r.Name)
 	f, err := create(r.Path, tmp)
 	if err != nil {
-		return failure(err)
+		return mboxFailure(err, "create maildir file "+tmp)
 	}
 	if err := writeMaildir(f, r, content); err != nil {
 		_ = f.Close()
 		_ = os.Remove(tmp)
-		return failure(err)
+		return mboxFailure(err, "error writing message")
 	}
 	dev := device(f)
 	if err := f.Close(); err != nil {
 		_ = os.Remove(tmp)
-		return failure(err)
+		return mboxFailure(err, "error writing message")
 	}
 	if err := os.Rename(tmp, filepath.Join(r.Path, "new", r.Name)); err != nil {
 		_ = os.Remove(tmp)
-		return failure(err)
+		return mboxFailure(err, "link to "+filepath.Join(r.Path, "new", r.Name))
 	}
 	return Result{Unsynced: true, Device: dev}
 }
@@ -56,6 +56,9 @@ func create(dir, tmp string) (*os.File, error) {
 	}
 	for _, sub := range []string{"tmp", "new", "cur"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			if errors.Is(err, os.ErrExist) {
+				err = &os.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOENT} // a link to nowhere
+			}
 			return nil, err
 		}
 	}

@@ -5,65 +5,133 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// mbox appends to a mailbox file and makes it durable before it returns.
+// mbox appends to a mailbox file and makes it durable before it returns. A lock
+// file comes before the mailbox is looked at, the other locks are on the open
+// file: the order of other programs.
 func mbox(r *Request, content io.Reader) Result {
-	f, err := os.OpenFile(r.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	undot, warning, err := dotLocks(r)
+	if err != nil {
+		return mboxFailure(err, "unable to create lock file "+r.Path+".lock")
+	}
+	defer undot()
+	out := openMbox(r, content)
+	out.Warning = warning
+	return out
+}
+
+// openMbox opens the mailbox, locks it and appends.
+func openMbox(r *Request, content io.Reader) Result {
+	f, what, err := openFile(r.Path)
 	if errors.Is(err, syscall.ELOOP) {
-		return Result{Class: Permission, Text: fmt.Sprintf("cannot update mailbox %s: file is a symbolic link", r.Path)}
+		if err := syscall.Access(r.Path, accessReadWrite); err != nil {
+			return mboxFailure(err, "cannot open file")
+		}
+		return Result{Class: Permission, Code: "5.2.0", Text: "file is a symbolic link"}
 	}
 	if err != nil {
-		return mboxFailure(r, err)
+		return mboxFailure(err, what)
 	}
 	defer func() { _ = f.Close() }()
 	owner := os.Geteuid()
 	if r.Owner != 0 {
 		owner = r.Owner
 		if err := adopt(f, owner, r.Group); err != nil {
-			return mboxFailure(r, err)
+			return mboxFailure(err, "cannot change ownership")
 		}
 	}
-	if why := unsafe(f, owner); why != "" {
-		return Result{Class: Permission, Text: fmt.Sprintf("cannot update mailbox %s: %s", r.Path, why)}
+	regular, code, why := unsafe(f, owner, r.Named)
+	if why != "" {
+		return Result{Class: Permission, Code: code, Text: why}
+	}
+	if !regular {
+		r.Locks = nil
 	}
 	unlock, err := lock(f, r)
 	if err != nil {
-		return mboxFailure(r, err)
+		return mboxFailure(err, "unable to lock for exclusive access")
 	}
 	defer unlock()
+	if !regular {
+		if err := copyMbox(f, r, content); err != nil {
+			return mboxFailure(err, "error writing message")
+		}
+		return Result{}
+	}
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return mboxFailure(r, err)
+		return mboxFailure(err, "error writing message")
 	}
 	if r.Limit > 0 && end+r.Size+int64(len(r.Prefix)+len(r.From)) > r.Limit {
-		return Result{Class: Quota, Text: fmt.Sprintf("cannot update mailbox %s: File too large", r.Path)}
+		return mboxFailure(syscall.EFBIG, "error writing message")
 	}
 	if err := writeMbox(f, r, content); err != nil {
 		_ = f.Truncate(end) // invariant 4
-		return mboxFailure(r, err)
+		return mboxFailure(err, "error writing message")
 	}
 	return Result{}
 }
 
-func mboxFailure(r *Request, err error) Result {
+// accessReadWrite are R_OK and W_OK of access(2).
+const accessReadWrite = 4 | 2
+
+// openFile opens a mailbox, or makes it; what says what was tried.
+func openFile(path string) (f *os.File, what string, err error) {
+	const flags = os.O_RDWR | os.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err = os.OpenFile(path, flags, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+		return f, "cannot create file exclusively", err
+	}
+	return f, "cannot open file", err
+}
+
+// mboxFailure is the answer to what went wrong: try again when the mailbox is in
+// use or the system has no room, give up when it will not get better by itself.
+func mboxFailure(err error, what string) Result {
 	out := failure(err)
+	out.Code = mailboxCode(err)
+	out.Text = what + ": " + reason(err)
+	return out
+}
+
+// mailboxCode is the RFC 3463 code for an error with a mailbox.
+func mailboxCode(err error) string {
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ESTALE), errors.Is(err, os.ErrExist):
+		return "4.2.0"
+	case errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return "5.2.2"
+	case errors.Is(err, syscall.ENOSPC):
+		return "4.3.0"
+	}
+	return "5.2.0"
+}
+
+// reason is the text of an error without the name of the file.
+func reason(err error) string {
 	var path *os.PathError
 	if errors.As(err, &path) {
 		err = path.Err
 	}
 	text := err.Error()
-	out.Text = fmt.Sprintf("cannot update mailbox %s: %s", r.Path, strings.ToUpper(text[:1])+text[1:])
-	if out.Class == NotFound {
-		out.Class = Temporary
-	}
-	return out
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func writeMbox(f *os.File, r *Request, content io.Reader) error {
+	if err := copyMbox(f, r, content); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// copyMbox writes a message as a mailbox file holds it.
+func copyMbox(f *os.File, r *Request, content io.Reader) error {
 	head := r.From + "\n" + string(r.Prefix)
 	if _, err := io.WriteString(f, head); err != nil {
 		return err
@@ -71,10 +139,8 @@ func writeMbox(f *os.File, r *Request, content io.Reader) error {
 	if err := copyText(f, content, r.Size, true); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(f, "\n"); err != nil {
-		return err
-	}
-	return f.Sync()
+	_, err := io.WriteString(f, "\n")
+	return err
 }
 
 // adopt gives a mailbox file that root has just made to its user. A file that
@@ -90,25 +156,51 @@ func adopt(f *os.File, uid, gid int) error {
 	return f.Chown(uid, gid)
 }
 
-// unsafe says why a file is no mailbox of a user (invariant 5).
-func unsafe(f *os.File, owner int) string {
+// unsafe says why a file is no mailbox (invariant 5). A file that somebody named
+// may be a device, as /dev/null is, but not a program.
+func unsafe(f *os.File, owner int, named bool) (regular bool, code, why string) {
 	info, err := f.Stat()
 	if err != nil {
-		return err.Error()
+		return false, "4.3.0", err.Error()
+	}
+	if named && info.Mode()&os.ModeCharDevice != 0 {
+		return false, "", ""
 	}
 	if !info.Mode().IsRegular() {
-		return "not a regular file"
+		return false, "5.2.0", "not a regular file"
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok:
-		return "no information about the file"
+		return true, "4.3.0", "no information about the file"
 	case st.Nlink != 1:
-		return fmt.Sprintf("file has %d links", st.Nlink)
-	case int(st.Uid) != owner:
-		return fmt.Sprintf("destination %s is not owned by recipient", f.Name())
+		return true, "5.2.0", fmt.Sprintf("file has %d hard links", st.Nlink)
+	case named && info.Mode().Perm()&0o111 != 0:
+		return true, "5.7.1", "file is executable"
+	case !named && int(st.Uid) != owner:
+		return true, "4.2.0", fmt.Sprintf("destination %s is not owned by recipient", f.Name())
 	}
-	return ""
+	return true, "", ""
+}
+
+// dotLocks makes the lock file where that style is asked for. A file that
+// somebody named may stand where none can be made; then there is a warning.
+func dotLocks(r *Request) (undo func(), warning string, err error) {
+	nothing := func() {}
+	if !slices.Contains(r.Locks, "dotlock") || r.Named && isDevice(r.Path) {
+		return nothing, "", nil
+	}
+	undo, err = retryLock(r, func() error { return dotLock(r) }, func() { _ = os.Remove(r.Path + ".lock") })
+	if err != nil && r.Named && !errors.Is(err, os.ErrExist) {
+		return nothing, "unable to create lock file " + r.Path + ".lock: " + reason(err), nil
+	}
+	return undo, "", err
+}
+
+// isDevice tells whether a name is that of a device.
+func isDevice(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&os.ModeDevice != 0
 }
 
 // lock takes the locks in their order and returns what releases them.
@@ -128,7 +220,7 @@ func lock(f *os.File, r *Request) (unlock func(), err error) {
 			release, err = retryLock(r, func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) },
 				func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) })
 		case "dotlock":
-			release, err = retryLock(r, func() error { return dotLock(r) }, func() { _ = os.Remove(r.Path + ".lock") })
+			continue
 		default:
 			err = fmt.Errorf("unknown lock style %q", style)
 		}
@@ -151,7 +243,7 @@ func retryLock(r *Request, try func() error, release func()) (func(), error) {
 			return nil, err
 		}
 		if n >= max(1, r.Attempts) {
-			return nil, fmt.Errorf("unable to lock for exclusive access: %w", err)
+			return nil, err
 		}
 		time.Sleep(r.Delay)
 	}

@@ -238,7 +238,7 @@ func TestWire(t *testing.T) {
 	q := question{ID: 7, Content: true, Request: Request{
 		Kind: Command, Path: "/a", Name: "n", Again: true, Prefix: []byte("x\n"), From: "From a", Limit: 1 << 40,
 		Locks: []string{"fcntl", "dotlock"}, Attempts: 3, Delay: time.Second, Stale: time.Hour,
-		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99, Owner: 1000, Group: 100,
+		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99, Owner: 1000, Group: 100, Named: true,
 	}}
 	frame, err := appendQuestion(nil, &q)
 	if err != nil {
@@ -247,7 +247,7 @@ func TestWire(t *testing.T) {
 	if got, err := readQuestion(bufio.NewReader(bytes.NewReader(frame))); err != nil || !reflect.DeepEqual(got, q) {
 		t.Errorf("%+v %v", got, err)
 	}
-	a := answer{ID: 8, Result: Result{Class: Failed, Text: "no", Output: []byte("out"), Exit: -1, Unsynced: true, Device: 1<<63 | 5}}
+	a := answer{ID: 8, Result: Result{Class: Failed, Text: "no", Output: []byte("out"), Exit: -1, Unsynced: true, Device: 1<<63 | 5, Code: "4.2.0", Warning: "w", UID: 7}}
 	if frame, err = appendAnswer(nil, &a); err != nil {
 		t.Fatal(err)
 	}

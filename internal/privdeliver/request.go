@@ -33,6 +33,8 @@ type Request struct {
 	// in new or cur, from an attempt that was forgotten.
 	Name  string
 	Again bool
+	// Named says that an alias or the user named the file Path.
+	Named bool
 	// Prefix goes before the message, with LF line ends: Return-Path and the like.
 	Prefix []byte
 	// From is the "From sender date" line of a mailbox file.
@@ -58,11 +60,14 @@ type Request struct {
 
 // Result is what came of a request.
 type Result struct {
-	// Class is how it ended, Text why.
-	Class Class
-	Text  string
+	// Class is how it ended, Text why; Code is the RFC 3463 code of a failure
+	// with a mailbox, Warning a remark for the log.
+	Class               Class
+	Text, Code, Warning string
 	// Output is the beginning of what a command printed or a file holds.
 	Output []byte
+	// UID is the owner of the file that was read.
+	UID int
 	// Exit is the exit status of a command, -1 for a signal or a time-out.
 	Exit int
 	// Unsynced tells that a Maildir file needs a Sync before the message may be
@@ -119,35 +124,45 @@ func failure(err error) Result {
 		r.Class = Permission
 	case errors.Is(err, os.ErrNotExist):
 		r.Class = NotFound
-	case errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		r.Class = Quota
 	}
 	return r
 }
 
-// read returns the beginning of a regular file that nobody else can write.
+// read returns the beginning of a regular file that not everybody can write.
 func read(r *Request) Result {
-	f, err := os.OpenFile(r.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, openErr := os.OpenFile(r.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	stat := func() (os.FileInfo, error) { return os.Stat(r.Path) }
+	if openErr == nil {
+		defer func() { _ = f.Close() }()
+		stat = f.Stat
+	}
+	info, err := stat()
 	if err != nil {
 		return failure(err)
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return failure(err)
+	owner := 0
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = int(st.Uid)
+	}
+	if openErr != nil {
+		out := failure(openErr)
+		out.UID, out.Text = owner, "cannot open file "+r.Path+": "+reason(openErr)
+		return out
 	}
 	if !info.Mode().IsRegular() {
-		return Result{Class: Permission, Text: r.Path + ": not a regular file"}
+		return Result{Class: Permission, UID: owner, Text: "file " + r.Path + " is not a regular file"}
 	}
 	if info.Mode().Perm()&0o002 != 0 {
-		return Result{Class: Permission, Text: r.Path + ": file is world writable"}
+		return Result{Class: Permission, UID: owner, Text: "file " + r.Path + " is world writable"}
 	}
 	out, err := io.ReadAll(io.LimitReader(f, maxOutput+1))
 	if err != nil {
 		return failure(err)
 	}
 	if len(out) > maxOutput {
-		return Result{Class: Permission, Text: r.Path + ": file is too large"}
+		return Result{Class: Permission, UID: owner, Text: "file " + r.Path + " is too large"}
 	}
-	return Result{Output: out}
+	return Result{Output: out, UID: owner}
 }

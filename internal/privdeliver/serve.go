@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // SocketFD is the descriptor on which a process started for a user finds its
@@ -31,6 +32,7 @@ func Main(args []string) int {
 		}
 		limits = &Limits{Spool: args[0], Mailbox: args[1], Forward: args[2]}
 	}
+	syscall.Umask(0o077) // what a command makes is the user's alone
 	f := os.NewFile(SocketFD, "socket")
 	conn, err := net.FileConn(f)
 	_ = f.Close()

@@ -84,6 +84,7 @@ func appendQuestion(b []byte, q *question) ([]byte, error) {
 	p.num(r.Size)
 	p.num(int64(r.Owner))
 	p.num(int64(r.Group))
+	p.flag(r.Named)
 	return p.b, p.seal(len(b))
 }
 
@@ -97,6 +98,9 @@ func appendAnswer(b []byte, a *answer) ([]byte, error) {
 	p.num(int64(a.Result.Exit))
 	p.flag(a.Result.Unsynced)
 	p.num(int64(a.Result.Device))
+	p.text(a.Result.Code)
+	p.text(a.Result.Warning)
+	p.num(int64(a.Result.UID))
 	return p.b, p.seal(len(b))
 }
 
@@ -197,6 +201,7 @@ func readQuestion(in *bufio.Reader) (q question, err error) {
 	r.Size = u.num()
 	r.Owner = u.int()
 	r.Group = u.int()
+	r.Named = u.flag()
 	if u.bad || r.Size < 0 {
 		return q, errField
 	}
@@ -215,6 +220,9 @@ func readAnswer(in *bufio.Reader) (a answer, err error) {
 	a.Result.Exit = u.int()
 	a.Result.Unsynced = u.flag()
 	a.Result.Device = uint64(u.num())
+	a.Result.Code = u.text()
+	a.Result.Warning = u.text()
+	a.Result.UID = u.int()
 	if u.bad {
 		return a, errField
 	}

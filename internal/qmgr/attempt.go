@@ -33,6 +33,11 @@ func (m *Manager) attempt(e *entry) *entry {
 		Logger: m.log.With(t.LogName, m.pids.Next()), Active: j.msg.active, Started: time.Now(),
 		Reuse: e.reuse, Attempt: j.attempts + 1, Again: j.msg.reread,
 	}
+	if j.msg.env.VERP != "" {
+		env := *j.msg.env
+		env.Sender = mail.VERP(env.Sender, env.VERP, &d.Recipients[0])
+		d.Envelope = &env
+	}
 	if j.msg.env.Probe {
 		d.Flags |= agent.Verify
 	}
@@ -156,12 +161,9 @@ func (m *Manager) classify(e *entry, d *agent.Delivery, results []mail.Result) (
 		if r.SiteFailure && r.Outcome != mail.Sent {
 			site = r
 		}
-		softened := soft && r.Outcome == mail.Bounced
-		if softened {
-			a.res.Outcome = mail.Deferred
-			a.res.Enhanced = "4" + strings.TrimPrefix(a.res.Enhanced, "5")
-		}
+		softened := soft && soften(&a.res)
 		m.logResult(j.msg, d, a, softened)
+		a.res.Text = strings.TrimRight(a.res.Text, " ") // only the log shows the end of what a command said
 		switch a.res.Outcome {
 		case mail.Sent, mail.Deliverable, mail.Undeliverable:
 			sent = append(sent, a)
@@ -180,16 +182,41 @@ func (m *Manager) classify(e *entry, d *agent.Delivery, results []mail.Result) (
 	return sent, site
 }
 
+// soften turns a bounce into a deferral, also one that stands behind an answer;
+// it tells whether there was one.
+func soften(r *mail.Result) bool {
+	found := r.Outcome == mail.Bounced
+	if found {
+		r.Outcome = mail.Deferred
+		r.Enhanced = "4" + strings.TrimPrefix(r.Enhanced, "5")
+	}
+	for i := range r.Steps {
+		found = soften(&r.Steps[i].Result) || found
+	}
+	return found
+}
+
+// logResult logs an answer, or the deliveries behind it.
 func (m *Manager) logResult(msg *message, d *agent.Delivery, a answer, softened bool) {
-	if len(a.res.Steps) > 0 {
-		for _, s := range a.res.Steps {
-			step := a
-			step.rcpt.Address = s.To
-			step.res = mail.Result{Outcome: s.Outcome, Enhanced: s.Enhanced, Text: s.Text, Relay: s.Relay}
-			m.logResult(msg, d, step, false)
-		}
+	if a.res.Steps == nil {
+		m.logDelivery(msg, d, a, softened)
 		return
 	}
+	for _, s := range a.res.Steps {
+		if s.Unlogged {
+			continue
+		}
+		step := a
+		step.rcpt, step.res = s.Recipient, s.Result
+		from := *d
+		if s.Agent != "" {
+			from.Logger = m.log.With(s.Agent, m.pids.Next())
+		}
+		m.logDelivery(msg, &from, step, softened && s.Result.Outcome == mail.Deferred)
+	}
+}
+
+func (m *Manager) logDelivery(msg *message, d *agent.Delivery, a answer, softened bool) {
 	d.Logger.Emit(&event.Delivery{
 		ID: msg.env.ID, To: a.rcpt.Address, OrigTo: a.rcpt.Original, Transport: d.Route.Transport,
 		Relay: a.res.Relay, ConnUse: a.res.ConnUse, TLS: a.res.TLS, DSN: a.res.Enhanced,
@@ -198,6 +225,17 @@ func (m *Manager) logResult(msg *message, d *agent.Delivery, a answer, softened 
 		Times: event.Times{
 			Arrived: msg.env.Arrived, Active: d.Active, Started: d.Started, Connected: a.res.Connected, Done: time.Now(),
 		},
+	})
+}
+
+// logDiscarded logs a recipient that the queue manager takes care of itself.
+func (m *Manager) logDiscarded(msg *message, a answer) {
+	now := time.Now()
+	m.log.Emit(&event.Delivery{
+		ID: msg.env.ID, To: a.rcpt.Address, OrigTo: a.rcpt.Original, Transport: "discard",
+		DSN: a.res.Enhanced, Outcome: a.res.Outcome, Reason: a.res.Text,
+		DelayDigits: m.gen.Load().Settings.DelayDigits,
+		Times:       event.Times{Arrived: msg.env.Arrived, Active: msg.active, Started: now, Done: now},
 	})
 }
 

@@ -77,8 +77,7 @@ func (m *Manager) forget(msg *message, wake []wakeup) {
 func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup {
 	gen := m.gen.Load()
 	if len(msg.failed) > 0 {
-		_, err := gen.Reporter.Failure(m.ctx, &bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: msg.failed})
-		if err != nil {
+		if err := m.reportFailures(gen, msg); err != nil {
 			m.log.Emit(event.BounceFailed{ID: msg.env.ID})
 			m.log.Warnf("%s: %v", msg.env.ID, err)
 			wake = m.postpone(msg, c, wake)
@@ -96,15 +95,45 @@ func (m *Manager) report(msg *message, c *queue.Change, wake []wakeup) []wakeup 
 	return wake
 }
 
+// reportFailures returns a message: to its sender, with VERP once for each
+// recipient to the address that tells which, or to the owner of an alias.
+func (m *Manager) reportFailures(gen *Generation, msg *message) error {
+	var together []bounce.Failed
+	for i := range msg.failed {
+		f := &msg.failed[i]
+		to := f.Result.ReportTo
+		if to == "" && !gen.Settings.NoVERPBounces {
+			to = mail.VERP(msg.env.Sender, msg.env.VERP, &f.Recipient)
+		}
+		if to == "" || to == msg.env.Sender {
+			together = append(together, *f)
+			continue
+		}
+		r := bounce.Report{Envelope: msg.env, Content: msg.content, To: to, Recipients: msg.failed[i : i+1]}
+		if _, err := gen.Reporter.Failure(m.ctx, &r); err != nil {
+			return err
+		}
+	}
+	if len(together) == 0 {
+		return nil
+	}
+	_, err := gen.Reporter.Failure(m.ctx, &bounce.Report{Envelope: msg.env, Content: msg.content, Recipients: together})
+	return err
+}
+
 // failedDone ends the failed recipients after their report was committed.
 func (m *Manager) failedDone(msg *message, c *queue.Change) {
 	for _, j := range msg.pending {
 		c.Take(j)
 	}
-	if len(msg.env.Recipients) > 1 {
-		c.Done(msg.env.ID, msg.failedNums)
+	if len(msg.env.Recipients) > 1 && len(msg.undone) > 0 {
+		nums := make([]int32, len(msg.undone))
+		for i, a := range msg.undone {
+			nums[i] = a.num
+		}
+		c.Done(msg.env.ID, nums)
 	}
-	msg.done += len(msg.failed)
+	msg.done += len(msg.undone)
 }
 
 // postpone puts failed recipients whose report could not be sent back into the
@@ -119,9 +148,12 @@ func (m *Manager) postpone(msg *message, c *queue.Change, wake []wakeup) []wakeu
 	msg.nextNo++
 	job := &queue.Job{ID: msg.env.ID, No: msg.nextNo, Dest: dest, Due: due, LastTry: time.Now(), Attempts: 1}
 	m.mu.Unlock()
-	for i, r := range msg.failed {
-		w := queue.Waiting{Enhanced: r.Result.Enhanced, Text: r.Result.Text}
-		job.Waiting = group(job.Waiting, w, msg.failedNums[i])
+	if len(msg.undone) == 0 {
+		return wake // what bounced is part of recipients that are tried again
+	}
+	for _, a := range msg.undone {
+		w := queue.Waiting{Enhanced: a.res.Enhanced, Text: a.res.Text}
+		job.Waiting = group(job.Waiting, w, a.num)
 	}
 	c.Put(job)
 	return append(wake, wakeup{dest, due})

@@ -95,10 +95,11 @@ type message struct {
 	done   int
 	nextNo uint32
 	active time.Time
-	// failed, succeeded and delayed are what reports will be about; failedNums
-	// are the recipient numbers of failed, pending their records on disk.
+	// failed, succeeded and delayed are what reports will be about; undone are the
+	// recipients that are done when failed is reported, pending their records on
+	// disk.
 	failed, succeeded, delayed []bounce.Failed
-	failedNums                 []int32
+	undone                     []answer
 	pending                    []*queue.Job
 	flags                      queue.Flags
 	expired                    bool

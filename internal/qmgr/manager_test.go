@@ -70,7 +70,11 @@ func (w *world) Resolve(_ context.Context, _, r mail.Address) (mail.Route, error
 	if bad {
 		return mail.Route{}, fmt.Errorf("table is broken")
 	}
-	return mail.Route{Transport: "smtp", Nexthop: mail.Nexthop(r.Domain()), Recipient: r}, nil
+	route := mail.Route{Transport: "smtp", Nexthop: mail.Nexthop(r.Domain()), Recipient: r}
+	if r.Domain() == "here.test" {
+		route.Class = mail.ClassLocal
+	}
+	return route, nil
 }
 
 func (w *world) Deliver(_ context.Context, d *agent.Delivery) []mail.Result {
@@ -104,7 +108,11 @@ func (w *world) note(kind string, r *bounce.Report) (mail.QueueID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range r.Recipients {
-		w.reports = append(w.reports, fmt.Sprintf("%s %s %s", kind, one.Recipient.Address, one.Result.Text))
+		to := ""
+		if r.To != "" {
+			to = " to " + string(r.To)
+		}
+		w.reports = append(w.reports, fmt.Sprintf("%s %s %s%s", kind, one.Recipient.Address, one.Result.Text, to))
 	}
 	return "", nil
 }
@@ -152,7 +160,13 @@ func (w *world) stop() {
 
 // send accepts a message for the recipients.
 func (w *world) send(rcpts ...mail.Address) mail.QueueID {
-	env := &mail.Envelope{Sender: "s@example.org", Arrived: time.Now()}
+	return w.sendAs(mail.Envelope{Sender: "s@example.org"}, rcpts...)
+}
+
+// sendAs is send with more in the envelope.
+func (w *world) sendAs(envelope mail.Envelope, rcpts ...mail.Address) mail.QueueID {
+	env := &envelope
+	env.Arrived = time.Now()
 	for _, r := range rcpts {
 		env.Recipients = append(env.Recipients, mail.Recipient{Address: r, Original: r})
 	}

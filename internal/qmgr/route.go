@@ -109,6 +109,12 @@ func (m *Manager) plan(msg *message, nums []int32) (plans []*planned, unresolved
 			continue
 		}
 		rcpt.Address = route.Recipient
+		if gen.Settings.discards(route) {
+			unresolved = append(unresolved, answer{num: num, rcpt: rcpt, res: mail.Result{
+				Outcome: mail.Sent, Enhanced: "2.0.0", Text: "undeliverable postmaster notification discarded",
+			}})
+			continue
+		}
 		dest := queue.NewDest(route.Transport, route.Nexthop)
 		name := string(dest.Nexthop)
 		if t := gen.Transports[route.Transport]; t != nil && t.Limits.Recipients == 1 {
@@ -222,7 +228,10 @@ func (m *Manager) endRouting(msg *message, unresolved []answer, rest *queue.Job)
 	var settled []answer
 	for _, a := range unresolved {
 		if a.res.Outcome == mail.Sent {
-			settled = append(settled, a) // a redirect that another recipient stands for
+			if a.res.Text != "" {
+				m.logDiscarded(msg, a)
+			}
+			settled = append(settled, a) // or a redirect that another recipient stands for
 			continue
 		}
 		m.logUndelivered(msg, a)

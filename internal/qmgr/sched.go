@@ -200,7 +200,7 @@ func (t *transport) pick(now time.Time) *entry {
 	d := t.ready[0]
 	j := d.jobs[0]
 	e := &entry{job: j, from: j.next, to: len(j.rcpts)}
-	if n := t.limits.Recipients; n > 0 {
+	if n := j.perEntry(t.limits.Recipients); n > 0 {
 		e.to = min(e.to, e.from+n)
 	}
 	j.next = e.to
@@ -361,4 +361,13 @@ func (h *jobHeap) Pop() any {
 	*h = old[:len(old)-1]
 	j.index = -1
 	return j
+}
+
+// perEntry is how many recipients one attempt of a job may have; 0 for no limit.
+// With VERP each has a sender of its own.
+func (j *job) perEntry(limit int) int {
+	if j.msg.env.VERP != "" {
+		return 1
+	}
+	return limit
 }

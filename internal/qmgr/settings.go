@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"strings"
 	"time"
 
 	"postroad/internal/mail"
@@ -25,8 +26,18 @@ type Settings struct {
 	DelayDigits int `postconf:"delay_logging_resolution_limit"`
 	// DeferTransports lists transports whose mail waits for a flush.
 	DeferTransports []string `postconf:"defer_transports"`
+	// NoVERPBounces reports the failures of a message with VERP together.
+	NoVERPBounces bool `postconf:"disable_verp_bounces"`
 	// DoubleBounce is the local part that nothing is returned to.
 	DoubleBounce string `postconf:"double_bounce_sender"`
+}
+
+// Adjust makes the settings agree with each other.
+func (s *Settings) Adjust(warn func(format string, args ...any)) {
+	if s.BounceLifetime > s.Lifetime {
+		warn("bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting bounce_queue_lifetime")
+		s.BounceLifetime = s.Lifetime
+	}
 }
 
 // lifetime is how long a message may wait.
@@ -47,4 +58,10 @@ func (s *Settings) retryAt(now, arrived time.Time) time.Time {
 // expired tells whether a message that failed now has waited long enough.
 func (s *Settings) expired(env *mail.Envelope, now time.Time) bool {
 	return now.Sub(env.Arrived) >= s.lifetime(env.Sender)
+}
+
+// discards tells whether mail is for the sender of our own notices, which nobody
+// reads.
+func (s *Settings) discards(r mail.Route) bool {
+	return r.Class == mail.ClassLocal && s.DoubleBounce != "" && strings.EqualFold(r.Recipient.Local(), s.DoubleBounce)
 }

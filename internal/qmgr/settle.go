@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"slices"
 	"time"
 
 	"postroad/internal/bounce"
@@ -41,10 +42,31 @@ func (m *Manager) markDone(c *queue.Change, msg *message, sent []answer) {
 	defer m.mu.Unlock()
 	msg.done += len(sent)
 	for _, a := range sent {
-		if wantsSuccess(msg.env, a.rcpt) && a.res.Enhanced != "" {
-			msg.succeeded = append(msg.succeeded, bounce.Failed{Recipient: a.rcpt, Result: a.res, When: now})
+		msg.note(a, now)
+	}
+}
+
+// note remembers the successes behind an answer that somebody asked to hear of.
+// The lock is held.
+func (msg *message) note(a answer, now time.Time) {
+	if wantsSuccess(msg.env, a.rcpt) && a.res.Enhanced != "" {
+		msg.succeeded = append(msg.succeeded, a.parts(now, mail.Sent, mail.Deliverable, mail.Undeliverable)...)
+	}
+}
+
+// parts are the deliveries behind an answer that ended in one of these ways, or
+// the answer itself when it stands for none but itself.
+func (a *answer) parts(now time.Time, outcomes ...mail.Outcome) []bounce.Failed {
+	if a.res.Steps == nil {
+		return []bounce.Failed{{Recipient: a.rcpt, Result: a.res, When: now}}
+	}
+	var out []bounce.Failed
+	for _, s := range a.res.Steps {
+		if slices.Contains(outcomes, s.Result.Outcome) {
+			out = append(out, bounce.Failed{Recipient: s.Recipient, Result: s.Result, When: now})
 		}
 	}
+	return out
 }
 
 // wantsSuccess tells whether somebody asked to hear of a success (RFC 3461 4.1,
@@ -116,8 +138,15 @@ func (m *Manager) settleJob(c *queue.Change, j *job) []wakeup {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, a := range bounced {
-		msg.failed = append(msg.failed, bounce.Failed{Recipient: a.rcpt, Result: a.res, When: now})
-		msg.failedNums = append(msg.failedNums, a.num)
+		msg.failed = append(msg.failed, a.parts(now, mail.Bounced, mail.Deferred)...)
+		msg.undone = append(msg.undone, a)
+		msg.note(a, now)
+	}
+	for _, a := range deferred {
+		// What bounces behind an answer that waits is reported now, as Postfix does.
+		if a.res.Steps != nil {
+			msg.failed = append(msg.failed, a.parts(now, mail.Bounced)...)
+		}
 	}
 	if len(deferred) > 0 {
 		next := m.newJob(j, deferred, now)
@@ -128,7 +157,7 @@ func (m *Manager) settleJob(c *queue.Change, j *job) []wakeup {
 		c.Put(next)
 		wake = append(wake, wakeup{next.Dest, next.Due})
 		for _, a := range deferred {
-			msg.delayed = append(msg.delayed, bounce.Failed{Recipient: a.rcpt, Result: a.res, When: now})
+			msg.delayed = append(msg.delayed, a.parts(now, mail.Deferred)...)
 		}
 	}
 	if len(j.untried) > 0 {

@@ -100,6 +100,7 @@ var mungeRows = []mungeRow{
 	{regexp.MustCompile(`\b(QID\d+)\.\d{10}/`), "$1.EPOCH/"},
 	// Queue listings.
 	{regexp.MustCompile(`^(QID\d+)([*!#]?) +\d+ CTIME +`), "$1$2 SIZE CTIME "},
+	{regexp.MustCompile(`/tmp/\d{10}\.[0-9A-Za-z]+\.`), "/tmp/FILE."},
 	{regexp.MustCompile(`"arrival_time": \d+`), `"arrival_time": TIME`},
 	{regexp.MustCompile(`"message_size": \d+`), `"message_size": SIZE`},
 	{regexp.MustCompile(`^-Queue ID- +--Size-- ----Arrival Time---- -Sender/Recipient-------$`), "-Queue ID- --Size-- ----Arrival Time---- -Sender/Recipient-------"},

@@ -43,7 +43,7 @@ func (p *Program) RunFolded(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer lock.Unlock()
 	f := &folded{p: p, opt: opt, rt: &Runtime{Metrics: opt.Metrics, Folded: true}}
 	if f.rt.Metrics == nil {
 		f.rt.Metrics = event.NewMetrics()

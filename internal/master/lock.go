@@ -50,6 +50,15 @@ func AcquireLock(queueDir string) (*Lock, error) {
 // Release gives the lock up. The file stays, as with Postfix.
 func (l *Lock) Release() error { return l.f.Close() }
 
+// Unlock gives the lock up for every process that has the file open: a program
+// that this one starts at this moment has it until it becomes that program.
+func (l *Lock) Unlock() error {
+	if err := unix.Flock(int(l.f.Fd()), unix.LOCK_UN); err != nil {
+		return err
+	}
+	return l.f.Close()
+}
+
 // Running tells whether a master runs on the queue, and its process id as the
 // first line of the lock file reads. An error means that it cannot be known.
 func Running(queueDir string) (line string, running bool, err error) {

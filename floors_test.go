@@ -19,7 +19,7 @@ var floors = map[string]int{
 }
 
 // besides are folders that no room may import and that may import any room.
-var besides = []string{"internal/testkit", "test", "bench", "internal/table/tabletest", "internal/agent/agenttest"}
+var besides = []string{"internal/testkit", "test", "bench", "internal/table/tabletest", "internal/agent/agenttest", "internal/event/eventtest"}
 
 // banned are packages that must stay out of the mail path, with the reason.
 var banned = map[string]string{

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 )
 
@@ -46,12 +47,6 @@ func (p *post) begin(_ context.Context, e Envelope) (Message, error) {
 	m := &message{env: e, commitErr: p.err}
 	p.sent = append(p.sent, m)
 	return m, nil
-}
-
-type lines struct{ text []string }
-
-func (l *lines) Write(_ time.Time, _ string, _ int, e event.Event) {
-	l.text = append(l.text, string(e.AppendText(nil)))
 }
 
 type content struct {
@@ -175,7 +170,7 @@ func TestReports(t *testing.T) {
 			if tt.set != nil {
 				tt.set(&set)
 			}
-			p, log := &post{}, &lines{}
+			p, log := &post{}, &eventtest.Journal{}
 			s := New(set, testTexts(set.HeaderFrom), p.begin, event.NewLogger(log, "postfix/bounce", 1))
 			s.now = func() time.Time { return reported }
 			r := &Report{Recipients: tt.rcpt, Content: content{text: original}, RetryUntil: arrived.Add(5 * 24 * time.Hour), Envelope: &mail.Envelope{
@@ -203,7 +198,7 @@ func TestReports(t *testing.T) {
 			if got := strings.Join(to, ", "); got != tt.to {
 				t.Errorf("sent to %s, want %s", got, tt.to)
 			}
-			if got := strings.Join(log.text, "\n"); got != tt.log {
+			if got := log.String(); got != tt.log {
 				t.Errorf("log %s, want %s", got, tt.log)
 			}
 			golden(t, tt.name, strings.Join(all, "=====\r\n"))
@@ -323,13 +318,13 @@ func TestNothingToSay(t *testing.T) {
 		{"success of a bounce", success, "", []Failed{delivered("a@far.test", mail.NotifySuccess, nil)}, "OLDID: not sending trace/success notification for single-bounce message"},
 	}
 	for _, tt := range tests {
-		p, log := &post{}, &lines{}
+		p, log := &post{}, &eventtest.Journal{}
 		s := New(testSettings(), testTexts("standard"), p.begin, event.NewLogger(log, "postfix/bounce", 1))
 		id, err := tt.call(s, &Report{Envelope: &mail.Envelope{ID: "OLDID", Sender: tt.sender}, Content: content{text: original}, Recipients: tt.rcpt})
 		if id != "" || err != nil || len(p.sent) != 0 {
 			t.Errorf("%s: %q, %v, %d sent", tt.name, id, err, len(p.sent))
 		}
-		if got := strings.Join(log.text, "\n"); got != tt.log {
+		if got := log.String(); got != tt.log {
 			t.Errorf("%s: log %q, want %q", tt.name, got, tt.log)
 		}
 	}
@@ -339,13 +334,13 @@ func TestNothingToSay(t *testing.T) {
 // the message stays in the queue.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	p, log := &post{err: errors.New("message file too big")}, &lines{}
+	p, log := &post{err: errors.New("message file too big")}, &eventtest.Journal{}
 	s := New(testSettings(), testTexts("standard"), p.begin, event.NewLogger(log, "postfix/bounce", 1))
 	r := &Report{Envelope: &mail.Envelope{ID: "OLDID", Sender: "s@sender.test"}, Content: content{text: original}, Recipients: []Failed{refused("a@far.test")}}
 	if _, err := failure(s, r); err == nil {
 		t.Error("commit failed, but no error")
 	}
-	if got := log.text[len(log.text)-1]; got != "warning: OLDID: sender notification failed to s@sender.test: message file too big" {
+	if got := log.Lines()[len(log.Lines())-1]; got != "warning: OLDID: sender notification failed to s@sender.test: message file too big" {
 		t.Errorf("log %q", got)
 	}
 	p.err = nil

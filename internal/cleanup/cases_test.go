@@ -10,11 +10,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/rewrite"
@@ -153,18 +153,6 @@ recipient_delimiter = +
 append_dot_mydomain = yes
 `
 
-// lines is a log that is kept.
-type lines struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (l *lines) Write(_ time.Time, _ string, _ int, e event.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, string(e.AppendText(nil)))
-}
-
 // serviceFor builds a cleanup from settings.
 func serviceFor(t testing.TB, config string, spool Spool, sink event.Sink) *Service {
 	t.Helper()
@@ -198,7 +186,7 @@ func (c *testCase) ask(t testing.TB) string {
 	for _, s := range c.sets {
 		fmt.Fprintf(&config, "%s = %s\n", s[0], s[1])
 	}
-	p, log := &paper{}, &lines{}
+	p, log := &paper{}, &eventtest.Journal{}
 	s := serviceFor(t, config.String(), p, log)
 	opt := Options{Origin: c.origin, FullName: c.fullName, Arrived: arrived, NoAddressMappings: c.noMap, NoHeaderBodyChecks: c.noChecks}
 	if !c.local {
@@ -223,14 +211,14 @@ func (c *testCase) ask(t testing.TB) string {
 }
 
 // describe writes down the outcome in the form that TestOracle gives Postfix's.
-func (c *testCase) describe(m *Message, p *paper, log *lines) string {
+func (c *testCase) describe(m *Message, p *paper, log *eventtest.Journal) string {
 	var b strings.Builder
 	b.WriteString("status" + faultNames(m.faults))
 	if m.faults&(faultDefer|faultContent) != 0 {
 		b.WriteString(": " + m.reason)
 	}
 	b.WriteString("\n")
-	for _, line := range log.list {
+	for _, line := range log.Lines() {
 		line = strings.TrimSuffix(line, ": Application error")          // Postfix of later years says it
 		if line = munge(line); !strings.Contains(line, ": removed (") { // Postfix 3.10 is the first to say so
 			b.WriteString("log " + line + "\n")

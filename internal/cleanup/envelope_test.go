@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/rewrite"
 )
@@ -146,7 +147,7 @@ func TestApply(t *testing.T) {
 // not there.
 func TestDiscard(t *testing.T) {
 	t.Parallel()
-	p, log := &paper{}, &lines{}
+	p, log := &paper{}, &eventtest.Journal{}
 	s := serviceFor(t, baseConfig, p, log)
 	m, err := s.Begin(context.Background(), Options{})
 	if err != nil {
@@ -159,7 +160,7 @@ func TestDiscard(t *testing.T) {
 	if st := m.Finish(context.Background()); st.String() != "250 2.0.0 Ok: queued as QID" || p.env != nil {
 		t.Errorf("%v, %+v", st, p.env)
 	}
-	if got := strings.Join(log.list, "|"); got != "QID: removed (discarded)" {
+	if got := strings.Join(log.Lines(), "|"); got != "QID: removed (discarded)" {
 		t.Errorf("log %q", got)
 	}
 }

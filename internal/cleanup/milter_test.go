@@ -6,13 +6,13 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/milter"
 	"postroad/internal/postconf"
@@ -22,24 +22,12 @@ import (
 	"postroad/internal/testkit"
 )
 
-// diary keeps a log.
-type diary struct {
-	mu   sync.Mutex
-	text []string
-}
-
-func (l *diary) Write(_ time.Time, _ string, _ int, e event.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, string(e.AppendText(nil)))
-}
-
 // bench is a cleanup in front of a real queue and a scripted filter.
 type bench struct {
 	s      *Service
 	view   *postconf.View
 	filter *testkit.Milter
-	log    diary
+	log    eventtest.Journal
 	// env and text are the last message that was queued.
 	env  *mail.Envelope
 	text string
@@ -150,7 +138,7 @@ func TestFilterEdits(t *testing.T) {
 			b := newBench(t, "", testkit.MilterScript{Answers: map[string]string{"eom": strings.TrimPrefix(answer+"\ncontinue", "\n")}})
 			st := b.post(t, smtp(), "Subject: s\r\nX: 1\r\nx: 2\r\n\r\n"+body, "joe@mx.test")
 			if st.Code != 250 || b.text != want+"\r\n"+body {
-				t.Errorf("%q: %v, header\n%q\nwant\n%q\nbody equal: %v, log %q", answer, st, b.text[:min(len(b.text), len(want))], want, strings.HasSuffix(b.text, "\r\n\r\n"+body), b.log.text)
+				t.Errorf("%q: %v, header\n%q\nwant\n%q\nbody equal: %v, log %q", answer, st, b.text[:min(len(b.text), len(want))], want, strings.HasSuffix(b.text, "\r\n\r\n"+body), b.log.Lines())
 			}
 		}
 	}
@@ -170,7 +158,7 @@ func TestFilterBody(t *testing.T) {
 			st := b.post(t, smtp(), head, "joe@mx.test")
 			_, body, _ := strings.Cut(b.text, "\r\n\r\n")
 			if st.Code != 250 || body != tt.want || b.env.Size != int64(len(b.text)) {
-				t.Errorf("%.40q: %v, size %v, body %.80q, log %q", tt.answer, st, b.env, body, b.log.text)
+				t.Errorf("%.40q: %v, size %v, body %.80q, log %q", tt.answer, st, b.env, body, b.log.Lines())
 			}
 		}
 	}
@@ -209,7 +197,7 @@ func TestFilterEnvelope(t *testing.T) {
 			got += fmt.Sprintf(" -- %d %s", b.env.Ret, b.env.EnvID)
 		}
 		if st.Code != 250 || got != want {
-			t.Errorf("%q: %v, %q, want %q; log %q", answer, st, got, want, b.log.text)
+			t.Errorf("%q: %v, %q, want %q; log %q", answer, st, got, want, b.log.Lines())
 		}
 	}
 }
@@ -233,7 +221,7 @@ func TestFilterVerdicts(t *testing.T) {
 	} {
 		b := newBench(t, checks, testkit.MilterScript{Answers: map[string]string{"eom": tt.answer}})
 		st := b.post(t, smtp(), filterText, "joe@mx.test")
-		if all := strings.Join(b.log.text, "\n"); !strings.HasPrefix(st.String(), tt.status) || !strings.Contains(all, tt.log) {
+		if all := strings.Join(b.log.Lines(), "\n"); !strings.HasPrefix(st.String(), tt.status) || !strings.Contains(all, tt.log) {
 			t.Errorf("%q: %q, want %q; log\n%s\nwants\n%s", tt.answer, st, tt.status, all, tt.log)
 		}
 		held := strings.Contains(tt.log, "hold") || strings.Contains(tt.log, "discard") || st.Code != 250

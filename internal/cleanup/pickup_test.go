@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/maildrop"
 )
@@ -65,7 +66,7 @@ type office struct {
 	*Pickup
 	dir  string
 	shop *shelf
-	log  *lines
+	log  *eventtest.Journal
 }
 
 func newOffice(t *testing.T, config string) *office {
@@ -74,7 +75,7 @@ func newOffice(t *testing.T, config string) *office {
 	if err := os.Mkdir(filepath.Join(dir, maildrop.DirName), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o := &office{dir: dir, shop: &shelf{}, log: &lines{}}
+	o := &office{dir: dir, shop: &shelf{}, log: &eventtest.Journal{}}
 	s := serviceFor(t, baseConfig+config, o.shop, o.log)
 	o.Pickup = NewPickup(dir, event.NewLogger(o.log, "postfix/pickup", 1), func() *Service { return s })
 	return o
@@ -141,8 +142,8 @@ func TestPickup(t *testing.T) {
 		!strings.HasSuffix(got.text, "\r\nFrom: Joe <joe@example.com>\r\n\r\nhello\r\n") {
 		t.Errorf("text %q", got.text)
 	}
-	if line := fmt.Sprintf("Q1: uid=%d from=<joe>", os.Getuid()); o.log.list[0] != line {
-		t.Errorf("log %q, want %q", o.log.list[0], line)
+	if line := fmt.Sprintf("Q1: uid=%d from=<joe>", os.Getuid()); o.log.Lines()[0] != line {
+		t.Errorf("log %q, want %q", o.log.Lines()[0], line)
 	}
 }
 
@@ -238,7 +239,7 @@ func TestPickupRefuses(t *testing.T) {
 		!strings.HasSuffix(text, "\r\nFrom: Joe <joe@example.com>\r\n\r\nhello\r\nagain\r\n") {
 		t.Errorf("content %q", text)
 	}
-	if last := o.log.list[len(o.log.list)-2]; !strings.Contains(last, "Q1: to=<ann@v.test>, relay=none") ||
+	if last := o.log.Lines()[len(o.log.Lines())-2]; !strings.Contains(last, "Q1: to=<ann@v.test>, relay=none") ||
 		!strings.Contains(last, "dsn=5.7.1, status=bounced (no such thing)") {
 		t.Errorf("log %q", last)
 	}
@@ -379,8 +380,8 @@ func TestPickupReturned(t *testing.T) {
 		t.Errorf("the header of a stranger was completed: %q", got.text)
 	}
 	line := fmt.Sprintf("uid=%d from=<s@x.test> orig_id=E6BA653A086A", os.Getuid())
-	if !slices.ContainsFunc(o.log.list, func(s string) bool { return strings.HasSuffix(s, line) }) {
-		t.Errorf("log %q", o.log.list)
+	if !slices.ContainsFunc(o.log.Lines(), func(s string) bool { return strings.HasSuffix(s, line) }) {
+		t.Errorf("log %q", o.log.Lines())
 	}
 	if left := o.left(t, maildrop.DirName); len(left) != 0 {
 		t.Errorf("left: %v", left)

@@ -9,6 +9,7 @@ import (
 	library "github.com/d--j/go-milter"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 )
 
 // stranger is a filter on somebody else's implementation of the protocol.
@@ -64,7 +65,7 @@ func TestStranger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log voice
+	var log eventtest.Journal
 	c := list.Begin(t.Context(), event.NewLogger(&log, "postfix/smtpd", 1), func(name string) (string, bool) { return name, true })
 	p := &paper{text: "Subject: x\r\n\r\nbody\r\n"}
 	defer c.Close()
@@ -79,7 +80,7 @@ func TestStranger(t *testing.T) {
 	got := strings.Join(p.edits, ";")
 	for _, part := range []string{strings.TrimSpace(want), "2 1 Subject: new", "5 0 :<new@d.test>NOTIFY=NEVER", "6 0 :<c@d.test>", "4 0 :<z@b.test>", "body new body\r\n"} {
 		if !strings.Contains(got, part) {
-			t.Errorf("%q is missing in %q; log %q", part, got, log.lines)
+			t.Errorf("%q is missing in %q; log %q", part, got, log.Lines())
 		}
 	}
 }

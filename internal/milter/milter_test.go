@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/testkit"
@@ -34,22 +35,10 @@ func config(t testing.TB, settings string) *Config {
 	return c
 }
 
-// voice keeps log lines.
-type voice struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (v *voice) Write(_ time.Time, _ string, _ int, e event.Event) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.lines = append(v.lines, string(e.AppendText(nil)))
-}
-
 // stage of a test: filters behind pipes.
 type set struct {
 	filters map[string]*testkit.Milter
-	log     voice
+	log     eventtest.Journal
 	wg      sync.WaitGroup
 }
 
@@ -218,7 +207,7 @@ func TestAnswers(t *testing.T) {
 					}
 					s.wg.Wait()
 					if got != expect {
-						t.Errorf("%q, want %q; log %q", got, expect, s.log.lines)
+						t.Errorf("%q, want %q; log %q", got, expect, s.log.Lines())
 					}
 				})
 			})
@@ -274,12 +263,12 @@ func failAt(t *testing.T, stage, failure, action, want string) {
 	}
 	s.wg.Wait()
 	if got != expect {
-		t.Errorf("%q, want %q; log %q", got, expect, s.log.lines)
+		t.Errorf("%q, want %q; log %q", got, expect, s.log.Lines())
 	}
 	if len(p.edits) > 0 || p.bodies != 0 {
 		t.Errorf("edits %q, %d bodies", p.edits, p.bodies)
 	}
-	if len(s.log.lines) == 0 {
+	if len(s.log.Lines()) == 0 {
 		t.Error("nothing in the log")
 	}
 	limit := 30 * time.Second
@@ -373,7 +362,7 @@ func TestEdits(t *testing.T) {
 			talk(c, p)
 			s.wg.Wait()
 			if got := strings.Join(p.edits, "|"); got != tt.want || p.bodies != 0 {
-				t.Errorf("%q: %q, want %q; %d bodies left; log %q", tt.answer, got, tt.want, p.bodies, s.log.lines)
+				t.Errorf("%q: %q, want %q; %d bodies left; log %q", tt.answer, got, tt.want, p.bodies, s.log.Lines())
 			}
 		})
 	}

@@ -39,7 +39,7 @@ func TestOracle(t *testing.T) {
 				t.Errorf("case %s, %s\nours    %s\nPostfix %s", c.name, step, ours, want)
 			}
 		}
-		warnings = append(warnings, twice(rec.take())...)
+		warnings = append(warnings, twice(rec.Take())...)
 	}
 	time.Sleep(200 * time.Millisecond) // the log daemon may be behind
 	text, err := os.ReadFile(filepath.Join(dir, "log"))

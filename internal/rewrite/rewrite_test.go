@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/table"
@@ -90,32 +89,10 @@ func view(t testing.TB, sets [][2]string) *postconf.View {
 	return v
 }
 
-// recorder is a log that keeps its lines.
-type recorder struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-// Write implements event.Sink.
-func (r *recorder) Write(_ time.Time, _ string, _ int, e event.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lines = append(r.lines, string(e.AppendText(nil)))
-}
-
-// take returns the lines since the last call.
-func (r *recorder) take() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	lines := r.lines
-	r.lines = nil
-	return lines
-}
-
 // build makes an Engine of the common configuration with settings.
-func build(t testing.TB, sets ...[2]string) (*Engine, *recorder) {
+func build(t testing.TB, sets ...[2]string) (*Engine, *eventtest.Journal) {
 	t.Helper()
-	rec := &recorder{}
+	rec := &eventtest.Journal{}
 	log := event.NewLogger(rec, "postfix/trivial-rewrite", 1)
 	tables := table.NewSet(table.Options{UTF8: true, Warn: log.Warnf})
 	t.Cleanup(func() {
@@ -186,7 +163,7 @@ func TestCases(t *testing.T) {
 		fmt.Fprintf(&out, "case %s\n", c.name)
 		for _, step := range c.steps {
 			fmt.Fprintf(&out, "%s\n  = %s\n", step, ask(t, e, step))
-			for _, line := range rec.take() {
+			for _, line := range rec.Take() {
 				fmt.Fprintf(&out, "  log %s\n", line)
 			}
 		}

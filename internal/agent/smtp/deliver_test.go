@@ -168,7 +168,7 @@ func TestFailover(t *testing.T) {
 				if got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
-				if log := strings.Join(w.log.text, "\n"); log != tt.log {
+				if log := strings.Join(w.log.Lines(), "\n"); log != tt.log {
 					t.Errorf("log  %s\nwant %s", log, tt.log)
 				}
 				if d := strings.Join(w.dialled, " "); d != tt.dialled {
@@ -218,7 +218,7 @@ func TestReuse(t *testing.T) {
 				}
 				w.wg.Wait()
 				if got := strings.Join(uses, " "); got != tt.want || len(w.dialled) != tt.dialled {
-					t.Errorf("uses %s with %d connections, want %s with %d\n%s", got, len(w.dialled), tt.want, tt.dialled, strings.Join(w.log.text, "\n"))
+					t.Errorf("uses %s with %d connections, want %s with %d\n%s", got, len(w.dialled), tt.want, tt.dialled, strings.Join(w.log.Lines(), "\n"))
 				}
 				c.Close()
 			})

@@ -131,7 +131,7 @@ func TestParameters(t *testing.T) {
 					tt.edit(&cfg, d)
 				}
 				if got := w.run(t.Context(), cfg, d); got != tt.want {
-					t.Errorf("got  %s\nwant %s\nlog %q", got, tt.want, w.log.text)
+					t.Errorf("got  %s\nwant %s\nlog %q", got, tt.want, w.log.Lines())
 				}
 			})
 		})
@@ -241,7 +241,7 @@ func TestTLS(t *testing.T) {
 					d.Envelope.Arrived = d.Active.Add(-time.Hour)
 				}
 				if got := w.run(t.Context(), cfg, d); got != tt.want {
-					t.Errorf("got  %s\nwant %s\nlog %q", got, tt.want, w.log.text)
+					t.Errorf("got  %s\nwant %s\nlog %q", got, tt.want, w.log.Lines())
 				}
 			})
 		})
@@ -273,10 +273,10 @@ func TestVerified(t *testing.T) {
 			cfg := w.config()
 			cfg.Settings.TLSLevel, cfg.Settings.TLSCAfile, cfg.Settings.TLSLogLevel = level, ca, "1"
 			if got := w.run(t.Context(), cfg, w.delivery("example.test", "b@example.test")); got != want {
-				t.Errorf("%s: got  %s\nwant %s\nlog %q", level, got, want, w.log.text)
+				t.Errorf("%s: got  %s\nwant %s\nlog %q", level, got, want, w.log.Lines())
 			}
-			if !strings.HasPrefix(w.log.text[0], map[string]string{"verify": "Verified", "secure": "Trusted"}[level]+" TLS connection established to mx.test[192.0.2.1]:25: TLSv1.3 with cipher TLS_") {
-				t.Errorf("%s: log %q", level, w.log.text)
+			if !strings.HasPrefix(w.log.Lines()[0], map[string]string{"verify": "Verified", "secure": "Trusted"}[level]+" TLS connection established to mx.test[192.0.2.1]:25: TLSv1.3 with cipher TLS_") {
+				t.Errorf("%s: log %q", level, w.log.Lines())
 			}
 		}
 	})
@@ -323,7 +323,7 @@ func TestSASL(t *testing.T) {
 				}
 				want := strings.Replace(tt.want, "tls=none?", "tls=none", 1)
 				if got := w.run(t.Context(), cfg, w.delivery("example.test", "b@example.test")); got != want {
-					t.Errorf("got  %s\nwant %s\nlog %q", got, want, w.log.text)
+					t.Errorf("got  %s\nwant %s\nlog %q", got, want, w.log.Lines())
 				}
 			})
 		})

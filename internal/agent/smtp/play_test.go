@@ -18,6 +18,7 @@ import (
 	"postroad/internal/agent"
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 )
 
@@ -38,21 +39,9 @@ type world struct {
 	mu      sync.Mutex
 	dialled []string
 	data    []string
-	log     lines
+	log     eventtest.Journal
 	wg      sync.WaitGroup
 	cert    tls.Certificate
-}
-
-// lines is an event.Sink that keeps the text.
-type lines struct {
-	mu   sync.Mutex
-	text []string
-}
-
-func (l *lines) Write(_ time.Time, _ string, _ int, e event.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, string(e.AppendText(nil)))
 }
 
 func (w *world) MX(_ context.Context, domain string) ([]dns.MXRecord, dns.Info, error) {

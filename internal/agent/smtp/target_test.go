@@ -159,7 +159,7 @@ func TestDestinations(t *testing.T) {
 				if got := strings.Join(w.dialled, " "); got != tt.dialled {
 					t.Errorf("dialled %s, want %s", got, tt.dialled)
 				}
-				if got := strings.Join(w.log.text, "\n"); got != tt.log {
+				if got := strings.Join(w.log.Lines(), "\n"); got != tt.log {
 					t.Errorf("log %s\nwant %s", got, tt.log)
 				}
 			})

@@ -68,9 +68,27 @@ func arrange(log []string, m *testkit.Munger) []string {
 	})
 	for _, id := range ids {
 		out = append(out, "")
-		out = append(out, sortVerdicts(byID[id])...)
+		out = append(out, sortVerdicts(partIntake(byID[id]))...)
 	}
 	return out
+}
+
+// partIntake puts what smtpd says about a message before what cleanup says: they
+// are two processes in Postfix, and either may be faster.
+func partIntake(lines []string) []string {
+	var smtpd, cleanup []string
+	n := 0
+	for ; n < len(lines); n++ {
+		switch tag, _, _ := strings.Cut(lines[n], ":"); {
+		case tag == "cleanup":
+			cleanup = append(cleanup, lines[n])
+		case strings.HasSuffix(tag, "smtpd"):
+			smtpd = append(smtpd, lines[n])
+		default:
+			return append(append(smtpd, cleanup...), lines[n:]...)
+		}
+	}
+	return append(smtpd, cleanup...)
 }
 
 // sortVerdicts sorts each run of verdicts on recipients.

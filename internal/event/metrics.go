@@ -24,7 +24,8 @@ type Metrics struct {
 	Sessions    *prometheus.GaugeVec
 	// Rejects counts refusals by SMTP stage ("RCPT") and reply code ("550").
 	Rejects *prometheus.CounterVec
-	// Logins counts authentications by mechanism and result ("ok", "failed", "error").
+	// Logins counts authentications by mechanism and result ("ok", "failed", "error",
+	// "throttled").
 	Logins *prometheus.CounterVec
 	// Received and ReceivedBytes count messages accepted by origin ("smtp",
 	// "local", "internal").

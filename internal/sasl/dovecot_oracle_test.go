@@ -66,7 +66,7 @@ service auth {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	})
-	srv, err := New(&Settings{Type: "dovecot", Path: "auth", QueueDir: dir, Service: "smtp", Options: []string{"noanonymous"}}, nil)
+	srv, err := New(&Settings{Type: "dovecot", Path: "auth", QueueDir: dir, Service: "smtp", Options: []string{"noanonymous"}}, Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}

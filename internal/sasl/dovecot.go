@@ -173,7 +173,11 @@ func (d *dovecot) authLine(mech string, r *Request) string {
 			b.WriteString("\tsecured")
 		}
 	}
-	if r.HasInitial {
+	switch {
+	case !r.HasInitial:
+	case len(r.Initial) == 0:
+		b.WriteString("\tresp==") // nothing would be no initial response
+	default:
 		b.WriteString("\tresp=" + base64.StdEncoding.EncodeToString(r.Initial))
 	}
 	return b.String()

@@ -43,7 +43,7 @@ var schemes = [...]scheme{
 	{name: "SSHA256", check: checkDigest, digest: true, salted: true, hash: sha256.New},
 	{name: "SSHA512", check: checkDigest, digest: true, salted: true, hash: sha512.New},
 	{name: "SMD5", check: checkDigest, digest: true, salted: true, hash: md5.New},
-	{name: "MD5", check: checkMD5, digest: true, hash: md5.New, begins: "$1$"},
+	{name: "MD5", check: checkMD5, hash: md5.New, begins: "$1$"},
 	{name: "PLAIN-MD5", check: checkDigest, digest: true, hash: md5.New}, {name: "LDAP-MD5", check: checkDigest, digest: true, hash: md5.New},
 	{name: "PBKDF2", check: checkPBKDF2},
 	{name: "SCRAM-SHA-1", check: checkSCRAM, hash: sha1.New}, {name: "SCRAM-SHA-256", check: checkSCRAM, hash: sha256.New},
@@ -171,7 +171,7 @@ func checkDigest(v *stored, password string) (bool, error) {
 // checkMD5 is for {MD5}, which stands for a hash of crypt(3) in Dovecot and for a
 // digest in LDAP.
 func checkMD5(v *stored, password string) (bool, error) {
-	if v.encoding == "" && strings.HasPrefix(v.text, v.begins) {
+	if strings.HasPrefix(v.text, v.begins) {
 		return checkCrypt(v, password)
 	}
 	return checkDigest(v, password)

@@ -19,7 +19,7 @@ func (s *session) cmdAuth(args string) {
 	case s.set.HeloRequired && s.peer.Helo == "":
 		s.reply(503, "5.5.1", "Error: send HELO/EHLO first")
 		return
-	case !s.authOffered() || s.masked(ehloAuth):
+	case !s.authEnabled() || s.masked(ehloAuth):
 		s.reply(503, "5.5.1", "Error: authentication not enabled")
 		return
 	case s.tx.open:

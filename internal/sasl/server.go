@@ -17,8 +17,6 @@ var (
 	ErrTemporary = errors.New("temporary authentication failure")
 	// ErrMechanism means that there is no such mechanism for this session.
 	ErrMechanism = errors.New("invalid authentication mechanism")
-	// ErrEncryptionRequired means that the mechanism is there under TLS only.
-	ErrEncryptionRequired = errors.New("encryption required for requested authentication mechanism")
 )
 
 // AuthError is a refusal with a reason that the client may read, and perhaps
@@ -79,8 +77,7 @@ type Server interface {
 	// Mechanisms lists what may be used in a session with or without TLS; none
 	// when the authentication service cannot be reached, which is the error.
 	Mechanisms(ctx context.Context, tls bool) ([]string, error)
-	// Begin starts an exchange. Errors: ErrMechanism, ErrEncryptionRequired,
-	// ErrTemporary.
+	// Begin starts an exchange. Errors: ErrMechanism, ErrTemporary.
 	Begin(ctx context.Context, r *Request) (Exchange, error)
 }
 

@@ -144,14 +144,8 @@ func (p *policy) names(ctx context.Context, all []mechanism, tls bool) []string 
 // find looks a mechanism up by name.
 func (p *policy) find(ctx context.Context, all []mechanism, name string, tls bool) (mechanism, error) {
 	for _, m := range all {
-		if !strings.EqualFold(m.name, name) || !p.passes(ctx, m.name) {
-			continue
-		}
-		if p.allows(ctx, m, tls) {
+		if strings.EqualFold(m.name, name) && p.allows(ctx, m, tls) {
 			return m, nil
-		}
-		if !tls && p.allows(ctx, m, true) {
-			return m, ErrEncryptionRequired
 		}
 	}
 	return mechanism{}, ErrMechanism

@@ -189,7 +189,7 @@ func TestPolicy(t *testing.T) {
 		}
 	}
 	srv := newTestServer(t, Settings{Options: []string{"noplaintext"}})
-	if _, _, err := login(srv, "PLAIN", true, "\x00plain\x00secret pass"); !errors.Is(err, ErrEncryptionRequired) {
+	if _, _, err := login(srv, "PLAIN", true, "\x00plain\x00secret pass"); !errors.Is(err, ErrMechanism) {
 		t.Errorf("PLAIN without TLS: %v", err)
 	}
 }

@@ -117,10 +117,6 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 
 // authFailed answers and logs a failed authentication.
 func (s *session) authFailed(mech, user string, err error) {
-	if errors.Is(err, sasl.ErrEncryptionRequired) {
-		s.reply(504, "5.5.4", "Encryption required for requested authentication mechanism")
-		return
-	}
 	var reason string
 	var details []string
 	var refused *sasl.AuthError

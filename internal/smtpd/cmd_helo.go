@@ -1,6 +1,10 @@
 package smtpd
 
-import "strings"
+import (
+	"strings"
+
+	"postroad/internal/tlsmgr"
+)
 
 func (s *session) cmdHelo(args string) { s.helo("HELO", args) }
 
@@ -56,5 +60,8 @@ func (s *session) mechanisms() []string {
 // authEnabled tells whether AUTH may be used in this session as it stands. Clients
 // in smtpd_sasl_exceptions_networks are not told of it, and may use it.
 func (s *session) authEnabled() bool {
-	return s.srv.SASL != nil && (!s.set.AuthOnlyTLS || s.peer.TLS != nil)
+	if s.peer.TLS == nil && (s.set.AuthOnlyTLS || s.srv.TLS != nil && s.srv.TLS.Level >= tlsmgr.LevelEncrypt) {
+		return false
+	}
+	return s.srv.SASL != nil
 }

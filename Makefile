@@ -12,7 +12,7 @@ LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop
 
 # Debian packages whose programs the tests talk to.
 PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix-ldap \
-	dovecot-core swaks pflogsumm db-util openssl iproute2 util-linux e2fsprogs procps gcc \
+	dovecot-core sasl2-bin swaks pflogsumm db-util openssl iproute2 util-linux e2fsprogs procps gcc \
 	libc6-dev mariadb-server postgresql sqlite3 slapd memcached
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck

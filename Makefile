@@ -12,7 +12,7 @@ LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop
 
 # Debian packages whose programs the tests talk to.
 PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix-ldap \
-	postfix-lmdb postfix-cdb dovecot-core swaks pflogsumm haproxy amavisd-new db-util openssl iproute2 util-linux \
+	postfix-lmdb postfix-cdb dovecot-core sasl2-bin swaks pflogsumm haproxy amavisd-new db-util openssl iproute2 util-linux \
 	e2fsprogs procps gcc libc6-dev mariadb-server postgresql sqlite3 slapd memcached \
 	lmdb-utils tinycdb \
 	rspamd opendkim opendkim-tools opendmarc clamav-daemon clamav-milter spamassassin spamd spamass-milter

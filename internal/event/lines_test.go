@@ -162,7 +162,8 @@ func FuzzPrintable(f *testing.F) {
 func TestLoginCounts(t *testing.T) {
 	t.Parallel()
 	for result, e := range map[string]*Login{
-		"ok": {Mechanism: "PLAIN"}, "failed": {Mechanism: "PLAIN", Failed: true}, "error": {Mechanism: "PLAIN", Failed: true, Temporary: true},
+		"ok": {Mechanism: "PLAIN"}, "failed": {Mechanism: "plain", Failed: true}, "error": {Mechanism: "PLAIN", Failed: true, Temporary: true},
+		"throttled": {Mechanism: "PLAIN", Failed: true, Temporary: true, Throttled: true},
 	} {
 		m := NewMetrics()
 		e.Count(m)
@@ -176,7 +177,7 @@ func TestLoginCounts(t *testing.T) {
 				got = f.GetMetric()[0].String()
 			}
 		}
-		if !strings.Contains(got, `value:"`+result+`"`) || e.Logged() != (result != "ok") {
+		if !strings.Contains(got, `value:"`+result+`"`) || !strings.Contains(got, `value:"PLAIN"`) || e.Logged() != (result != "ok") {
 			t.Errorf("%s: %s, logged %v", result, got, e.Logged())
 		}
 	}

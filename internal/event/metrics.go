@@ -26,7 +26,8 @@ type Metrics struct {
 	Rejects *prometheus.CounterVec
 	// Screened counts what postscreen found out about clients, by finding.
 	Screened *prometheus.CounterVec
-	// Logins counts authentications by mechanism and result ("ok", "failed", "error").
+	// Logins counts authentications by mechanism and result ("ok", "failed", "error",
+	// "throttled").
 	Logins *prometheus.CounterVec
 	// Received and ReceivedBytes count messages accepted by origin ("smtp",
 	// "local", "internal").

@@ -2,6 +2,7 @@ package event
 
 import (
 	"strconv"
+	"strings"
 
 	"postroad/internal/mail"
 )
@@ -233,6 +234,8 @@ type Login struct {
 	// Failed and Temporary tell the outcome; both false is success, which has
 	// no line of its own.
 	Failed, Temporary bool
+	// Throttled tells that the account failed too often for another attempt.
+	Throttled bool
 	// Unknown tells that Mechanism is a word of the client, not one on offer.
 	Unknown bool
 	// Reason is what the authentication server said, without any secret.
@@ -254,13 +257,15 @@ func (e *Login) AppendText(dst []byte) []byte {
 
 // Count implements Counter.
 func (e *Login) Count(m *Metrics) {
-	mechanism, result := e.Mechanism, "failed"
+	mechanism, result := strings.ToUpper(e.Mechanism), "failed"
 	if e.Unknown {
 		mechanism = "unknown"
 	}
 	switch {
 	case !e.Failed:
 		result = "ok"
+	case e.Throttled:
+		result = "throttled"
 	case e.Temporary:
 		result = "error"
 	}

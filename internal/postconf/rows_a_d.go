@@ -74,7 +74,7 @@ var rowsAtoD = []Param{
 	{"connection_cache_status_update_time", "600s", Time, 's', 1, 0, Different, oneProcess},
 	{"connection_cache_ttl_limit", "2s", Time, 's', 1, 0, Planned, ""},
 	{"content_filter", "", String, 0, 0, 0, Planned, ""},
-	{"cyrus_sasl_config_path", "", String, 0, 0, 0, Different, noCyrus},
+	{"cyrus_sasl_config_path", "", String, 0, 0, 0, Planned, ""},
 	{"daemon_directory", "/usr/libexec/postfix", String, 0, 1, 0, Different, oneBinary},
 	{"daemon_table_open_error_is_fatal", "no", Bool, 0, 0, 0, Planned, ""},
 	{"daemon_timeout", "18000s", Time, 's', 1, 0, Different, oneProcess},

@@ -1,27 +1,31 @@
 package sasl
 
 import (
-	"bufio"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Bounds of the conversation with Dovecot.
 const (
-	dovecotLine    = 16 << 10 // a line, as Dovecot itself bounds it
-	dovecotLines   = 100      // lines of a handshake
-	dovecotIdle    = 4        // connections kept for the next client
-	dovecotTimeout = 30 * time.Second
+	dovecotLine  = 16 << 10 // a line, as Dovecot itself bounds it
+	dovecotLines = 100      // lines of a handshake
+	dovecotIdle  = 4        // connections kept for the next client
+	// dovecotGreeting is for connecting and the handshake, dovecotTimeout for an
+	// answer: Dovecot slows clients down that fail.
+	dovecotGreeting = 10 * time.Second
+	dovecotTimeout  = 30 * time.Second
 )
 
 // dovecot speaks version 1 of Dovecot's authentication protocol, as a client.
@@ -29,22 +33,17 @@ const (
 type dovecot struct {
 	policy
 	network, address, service string
+	// path is the address as it is set.
+	path string
 
 	mu    sync.Mutex
 	idle  []*dovecotConn
 	mechs []mechanism
 }
 
-// dovecotConn is a connection after the handshake.
-type dovecotConn struct {
-	net.Conn
-	r     *bufio.Reader
-	mechs []mechanism
-	id    uint32
-}
-
-func newDovecot(s *Settings, pol policy) (*dovecot, error) {
-	d := &dovecot{policy: pol, service: s.Service}
+// newDovecot makes the server of smtpd_sasl_type = dovecot.
+func newDovecot(s *Settings, pol policy, _ *Deps) (Server, error) {
+	d := &dovecot{policy: pol, service: s.Service, path: s.Path}
 	switch {
 	case strings.HasPrefix(s.Path, "inet:"):
 		addr := s.Path[len("inet:"):]
@@ -74,23 +73,36 @@ func (d *dovecot) Mechanisms(ctx context.Context, tls bool) ([]string, error) {
 	if mechs == nil {
 		c, err := d.connect(ctx)
 		if err != nil {
-			return nil, &TemporaryError{Reason: "Connection lost to authentication server", Cause: err}
+			return nil, d.unreachable(err)
 		}
 		mechs = c.mechs
 		d.put(c)
 	}
-	return d.names(mechs, tls), nil
+	return d.names(ctx, mechs, tls), nil
+}
+
+// unreachable is the error when there is no connection.
+func (d *dovecot) unreachable(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		err = fmt.Errorf("SASL: Connect to Dovecot auth socket '%s' failed: %w", d.path, systemReason(err))
+	} else {
+		err = fmt.Errorf("SASL: %w", err)
+	}
+	return &TemporaryError{Reason: "Can't connect to authentication server", Cause: err}
 }
 
 // connect makes a connection and does the handshake.
 func (d *dovecot) connect(ctx context.Context) (*dovecotConn, error) {
-	dialer := net.Dialer{Timeout: dovecotTimeout}
+	ctx, cancel := context.WithTimeout(ctx, dovecotGreeting)
+	defer cancel()
+	var dialer net.Dialer
 	dialer.SetMultipathTCP(false)
 	nc, err := dialer.DialContext(ctx, d.network, d.address)
 	if err != nil {
 		return nil, err
 	}
-	c := &dovecotConn{Conn: nc, r: bufio.NewReaderSize(nc, 1024), id: rand.Uint32N(1 << 30)}
+	c := newDovecotConn(nc)
 	if err := c.handshake(ctx); err != nil {
 		_ = nc.Close()
 		return nil, err
@@ -99,99 +111,6 @@ func (d *dovecot) connect(ctx context.Context) (*dovecotConn, error) {
 	d.mechs = c.mechs
 	d.mu.Unlock()
 	return c, nil
-}
-
-// handshake exchanges versions and reads the mechanisms.
-func (c *dovecotConn) handshake(ctx context.Context) error {
-	c.limit(ctx)
-	// Dovecot wants a number of its own from every connection. The numbers are
-	// above those of processes, which other clients of Dovecot use.
-	pid := 1<<23 + rand.IntN(1<<30)
-	if _, err := fmt.Fprintf(c, "VERSION\t1\t1\nCPID\t%d\n", pid); err != nil {
-		return err
-	}
-	version := false
-	for range dovecotLines {
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		word, rest, _ := strings.Cut(line, "\t")
-		switch word {
-		case "VERSION":
-			major, _, _ := strings.Cut(rest, "\t")
-			if major != "1" {
-				return errors.New("authentication server speaks protocol version " + strconv.Quote(major) + ", want 1")
-			}
-			version = true
-		case "MECH":
-			if m, ok := parseMech(rest); ok {
-				c.mechs = append(c.mechs, m)
-			}
-		case "DONE":
-			if !version {
-				return errors.New("authentication server did not tell its protocol version")
-			}
-			if len(c.mechs) == 0 {
-				return errors.New("authentication server has no mechanism")
-			}
-			return nil
-		}
-	}
-	return errors.New("handshake of authentication server does not end")
-}
-
-// parseMech reads the parameters of a MECH line.
-func parseMech(s string) (mechanism, bool) {
-	fields := strings.Split(s, "\t")
-	m := mechanism{name: strings.ToUpper(fields[0])}
-	for _, f := range fields[1:] {
-		switch f {
-		case "private":
-			return m, false // not to be announced
-		case "plaintext":
-			m.props |= propPlaintext
-		case "active":
-			m.props |= propActive
-		case "dictionary":
-			m.props |= propDictionary
-		case "anonymous":
-			m.props |= propAnonymous
-		case "forward-secrecy":
-			m.props |= propForwardSecrecy
-		case "mutual-auth":
-			m.props |= propMutual
-		}
-	}
-	return m, m.name != "" && !strings.ContainsAny(m.name, " \r")
-}
-
-// line reads one bounded line.
-func (c *dovecotConn) line() (string, error) {
-	var b []byte
-	for {
-		part, err := c.r.ReadSlice('\n')
-		b = append(b, part...)
-		if len(b) > dovecotLine {
-			return "", errors.New("line of authentication server is too long")
-		}
-		if err == nil {
-			return string(b[:len(b)-1]), nil
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return "", err
-		}
-	}
-}
-
-// limit sets the time limit for the next step.
-func (c *dovecotConn) limit(ctx context.Context) {
-	deadline := time.Now().Add(dovecotTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	// An error shows at the next read or write.
-	_ = c.SetDeadline(deadline)
 }
 
 // get takes an idle connection, or makes one.
@@ -230,12 +149,10 @@ func (d *dovecot) Begin(ctx context.Context, r *Request) (Exchange, error) {
 	d.mu.Lock()
 	mechs := d.mechs
 	d.mu.Unlock()
-	m, err := d.find(mechs, r.Mechanism, hasTLS(r.Session))
-	if err != nil {
+	if _, err := d.find(ctx, mechs, r.Mechanism, hasTLS(r.Session)); err != nil {
 		return nil, err
 	}
-	x := &dovecotExchange{srv: d, request: d.authLine(m.name, r), user: initialUser(m.name, r.Initial), mech: m.name}
-	return x, nil
+	return &dovecotExchange{srv: d, request: d.authLine(r.Mechanism, r)}, nil
 }
 
 // authLine is the request behind its number. The response must come last.
@@ -245,17 +162,22 @@ func (d *dovecot) authLine(mech string, r *Request) string {
 	if s := r.Session; s != nil {
 		if s.Server.IsValid() {
 			b.WriteString("\tlip=" + s.Server.Addr().Unmap().String())
-			b.WriteString("\tlport=" + strconv.Itoa(int(s.Server.Port())))
 		}
 		if s.Client.Addr.IsValid() {
 			b.WriteString("\trip=" + s.Client.AddrString())
-			b.WriteString("\trport=" + strconv.Itoa(int(s.Client.Port)))
+		}
+		if s.Server.IsValid() && s.Client.Addr.IsValid() {
+			fmt.Fprintf(&b, "\tlport=%d\trport=%d", s.Server.Port(), s.Client.Port)
 		}
 		if s.TLS != nil {
 			b.WriteString("\tsecured")
 		}
 	}
-	if r.HasInitial {
+	switch {
+	case !r.HasInitial:
+	case len(r.Initial) == 0:
+		b.WriteString("\tresp==") // nothing would be no initial response
+	default:
 		b.WriteString("\tresp=" + base64.StdEncoding.EncodeToString(r.Initial))
 	}
 	return b.String()
@@ -266,28 +188,15 @@ func escape(s string) string {
 	return strings.NewReplacer("\t", " ", "\n", " ", "\r", " ", "\x00", " ").Replace(s)
 }
 
-// initialUser finds the login name in an initial response, for the log.
-func initialUser(mech string, initial []byte) string {
-	switch mech {
-	case "PLAIN":
-		if parts := strings.Split(string(initial), "\x00"); len(parts) == 3 {
-			return parts[1]
-		}
-	case "LOGIN":
-		return string(initial)
-	}
-	return ""
-}
-
 // dovecotExchange is one authentication by Dovecot.
 type dovecotExchange struct {
 	srv     *dovecot
 	conn    *dovecotConn
 	id      string
-	mech    string
 	request string
-	user    string
-	steps   int
+	// user is what Dovecot said, as in Postfix: never what the client said.
+	user  string
+	steps int
 }
 
 // Username implements Exchange.
@@ -307,21 +216,27 @@ func (x *dovecotExchange) Next(ctx context.Context, response []byte) ([]byte, bo
 	var answer string
 	var err error
 	if x.steps++; x.steps == 1 {
-		answer, err = x.start(ctx)
+		if answer, err = x.start(ctx); x.conn == nil && err != nil {
+			return nil, false, x.srv.unreachable(err)
+		}
 	} else {
-		if x.mech == "LOGIN" && x.user == "" {
-			x.user = string(response)
-		}
-		if x.mech == "PLAIN" && x.user == "" {
-			x.user = initialUser(x.mech, response)
-		}
 		answer, err = x.ask(ctx, "CONT\t"+x.id+"\t"+base64.StdEncoding.EncodeToString(response)+"\n")
 	}
 	if err != nil {
 		x.Close()
-		return nil, false, &TemporaryError{Reason: "Connection lost to authentication server", Cause: err}
+		return nil, false, x.lost(err)
 	}
 	return x.answer(answer)
+}
+
+// lost is the error when the connection broke. That the server closed it says
+// nothing, so that it is not logged.
+func (x *dovecotExchange) lost(err error) error {
+	e := &TemporaryError{Reason: "Connection lost to authentication server"}
+	if !errors.Is(err, io.EOF) {
+		e.Cause = fmt.Errorf("SASL: %w", systemReason(err))
+	}
+	return e
 }
 
 // start sends the request. A kept connection may have been closed by a restart
@@ -335,12 +250,15 @@ func (x *dovecotExchange) start(ctx context.Context) (string, error) {
 		c.id++
 		x.conn, x.id = c, strconv.FormatUint(uint64(c.id), 10)
 		answer, err := x.ask(ctx, "AUTH\t"+x.id+"\t"+x.request+"\n")
-		if err == nil || !reused {
+		if err == nil || !reused || errors.Is(err, os.ErrDeadlineExceeded) {
 			return answer, err
 		}
 		x.Close()
 	}
 }
+
+// dovecotReplies are the answers to a request.
+var dovecotReplies = [...]string{"OK", "CONT", "FAIL"}
 
 // ask sends a line and waits for the answer to it.
 func (x *dovecotExchange) ask(ctx context.Context, line string) (string, error) {
@@ -357,7 +275,8 @@ func (x *dovecotExchange) ask(ctx context.Context, line string) (string, error) 
 			return "", err
 		}
 		// Answers to other requests, and lines of no interest, are passed over.
-		if fields := strings.SplitN(answer, "\t", 3); len(fields) >= 2 && fields[1] == x.id {
+		fields := strings.SplitN(answer, "\t", 3)
+		if len(fields) >= 2 && fields[1] == x.id && slices.Contains(dovecotReplies[:], fields[0]) {
 			return answer, nil
 		}
 	}
@@ -371,38 +290,36 @@ func (x *dovecotExchange) answer(line string) ([]byte, bool, error) {
 	switch fields[0] {
 	case "CONT":
 		if len(rest) == 0 {
-			return nil, false, nil
+			return nil, false, x.odd("missing Dovecot server CONT reply field")
 		}
 		challenge, err := base64.StdEncoding.DecodeString(rest[0])
 		if err != nil {
-			x.Close()
-			return nil, false, &TemporaryError{Reason: "Malformed answer of authentication server"}
+			return nil, false, x.odd("Dovecot server CONT reply is not in base64")
 		}
 		return challenge, false, nil
 	case "OK":
-		x.release()
-		user, _, _ := params(rest)
-		if user == "" {
-			return nil, false, &TemporaryError{Reason: "Authentication server did not tell the user"}
+		if x.user, _, _ = params(rest); x.user == "" {
+			return nil, false, x.odd("missing Dovecot server OK username field")
 		}
-		x.user = user
+		x.release()
 		return nil, true, nil
 	case "FAIL":
 		x.release()
 		user, reason, temporary := params(rest)
-		if user != "" {
-			x.user = user
-		}
+		x.user = user
 		if temporary {
-			if reason == "" {
-				reason = "Temporary authentication failure"
-			}
 			return nil, false, &TemporaryError{Reason: reason}
 		}
-		return nil, false, &AuthError{Reason: reason}
+		return nil, false, &AuthError{Reason: reason, Decided: true}
 	}
+	return nil, false, x.odd("unexpected Dovecot server reply")
+}
+
+// odd is the error for an answer that cannot be understood: the connection is of
+// no more use.
+func (x *dovecotExchange) odd(what string) error {
 	x.Close()
-	return nil, false, &TemporaryError{Reason: "Malformed answer of authentication server"}
+	return &TemporaryError{Reason: "Authentication backend error", Cause: errors.New(what)}
 }
 
 // release gives the connection back for the next exchange.
@@ -413,18 +330,32 @@ func (x *dovecotExchange) release() {
 	}
 }
 
-// params reads the parameters of OK and FAIL.
+// params reads the parameters of OK and FAIL. Texts are made fit for a log.
 func params(fields []string) (user, reason string, temporary bool) {
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, "=")
 		switch name {
 		case "user":
-			user = value
+			user = printable(value)
 		case "reason":
-			reason = value
+			reason = printable(value)
 		case "temp":
 			temporary = true
+		case "code":
+			temporary = temporary || value == "temp_fail"
 		}
 	}
 	return user, reason, temporary
+}
+
+// printable replaces control characters and what is no UTF-8, byte by byte.
+func printable(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) {
+			r = '?'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }

@@ -51,7 +51,7 @@ func (f *fakeDovecot) serve(t *testing.T) Server {
 			go f.conn(c)
 		}
 	}()
-	srv, err := New(&Settings{Type: "dovecot", Path: "auth", QueueDir: dir, Service: "smtp", Options: []string{"noanonymous"}, TLSOptions: []string{"noanonymous"}}, nil)
+	srv, err := New(&Settings{Type: "dovecot", Path: "auth", QueueDir: dir, Service: "smtp", Options: []string{"noanonymous"}, TLSOptions: []string{"noanonymous"}}, Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,11 @@ func TestDovecot(t *testing.T) {
 		case last == "resp=dGVtcA==":
 			return "FAIL\t" + id + "\tuser=joe\ttemp\n"
 		case last == "resp=b2Rk":
-			return "WHAT\t" + id + "\n"
+			return "WHAT\t" + id + "\nCONT\t" + id + "\n"
+		case last == "resp=Y29kZQ==":
+			return "FAIL\t" + id + "\tcode=temp_fail\treason=wait\n"
+		case last == "resp=YmFkNjQ=":
+			return "CONT\t" + id + "\t!!\n"
 		case last == "resp=bm91c2Vy":
 			return "OK\t" + id + "\n"
 		}
@@ -118,9 +122,11 @@ func TestDovecot(t *testing.T) {
 		{"plain", []string{mine}, "PLAIN", true, "joe", nil, ""},
 		{"login", []string{"joe", "secret"}, "LOGIN", false, "joe", nil, ""},
 		{"refused", []string{"\x00joe\x00x"}, "PLAIN", true, "joe", ErrAuth, "no way"},
-		{"temporary", []string{"temp"}, "PLAIN", true, "joe", ErrTemporary, "Temporary authentication failure"},
-		{"odd answer", []string{"odd"}, "PLAIN", true, "", ErrTemporary, "Malformed answer"},
-		{"no user", []string{"nouser"}, "PLAIN", true, "", ErrTemporary, "did not tell the user"},
+		{"temporary", []string{"temp"}, "PLAIN", true, "joe", ErrTemporary, ""},
+		{"temporary by its code", []string{"code"}, "PLAIN", true, "", ErrTemporary, "wait"},
+		{"odd answer", []string{"odd"}, "PLAIN", true, "", ErrTemporary, "missing Dovecot server CONT reply field"},
+		{"bad base64", []string{"bad64"}, "PLAIN", true, "", ErrTemporary, "not in base64"},
+		{"no user", []string{"nouser"}, "PLAIN", true, "", ErrTemporary, "missing Dovecot server OK username field"},
 		{"anonymous", []string{"x"}, "ANONYMOUS", true, "", ErrMechanism, ""},
 		{"private", []string{"x"}, "HIDDEN", true, "", ErrMechanism, ""},
 	}
@@ -143,7 +149,7 @@ func TestDovecot(t *testing.T) {
 	if _, done, err := x.Next(context.Background(), nil); !done || err != nil {
 		t.Errorf("done %v, %v", done, err)
 	}
-	want := "PLAIN service=smtp nologin lip=192.0.2.1 lport=587 rip=2001:db8::1 rport=1234 secured " + resp
+	want := "PLAIN service=smtp nologin lip=192.0.2.1 rip=2001:db8::1 lport=587 rport=1234 secured " + resp
 	if got := asked.Load(); got != want {
 		t.Errorf("asked %q, want %q", got, want)
 	}
@@ -183,7 +189,7 @@ func TestDovecotTrouble(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	srv, err := New(&Settings{Type: "dovecot", Path: "nothing", QueueDir: t.TempDir()}, nil)
+	srv, err := New(&Settings{Type: "dovecot", Path: "nothing", QueueDir: t.TempDir()}, Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}

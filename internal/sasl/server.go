@@ -17,12 +17,22 @@ var (
 	ErrTemporary = errors.New("temporary authentication failure")
 	// ErrMechanism means that there is no such mechanism for this session.
 	ErrMechanism = errors.New("invalid authentication mechanism")
-	// ErrEncryptionRequired means that the mechanism is there under TLS only.
-	ErrEncryptionRequired = errors.New("encryption required for requested authentication mechanism")
 )
 
-// AuthError is a refusal with a reason that the client may read.
-type AuthError struct{ Reason string }
+// AuthError is a refusal with a reason that the client may read, and perhaps
+// details for the log.
+type AuthError struct {
+	Reason  string
+	Details []string
+	// Decided means that what Username tells, even nothing, is the name that was
+	// tried; else it stays that of the attempt before.
+	Decided bool
+	// mechanism marks a refusal of the mechanism, which is an ErrMechanism too.
+	mechanism bool
+}
+
+// Is makes the refusal of a mechanism an ErrMechanism.
+func (e *AuthError) Is(target error) bool { return e.mechanism && target == ErrMechanism }
 
 // Error implements error.
 func (e *AuthError) Error() string { return e.Reason }
@@ -30,11 +40,14 @@ func (e *AuthError) Error() string { return e.Reason }
 // Unwrap makes an AuthError an ErrAuth.
 func (e *AuthError) Unwrap() error { return ErrAuth }
 
-// TemporaryError is an ErrTemporary with a reason that the client may read and
-// the cause for the log.
+// TemporaryError is an ErrTemporary with a reason that the client may read, and
+// the cause and perhaps details for the log.
 type TemporaryError struct {
-	Reason string
-	Cause  error
+	Reason  string
+	Cause   error
+	Details []string
+	// Throttled means that nobody was asked.
+	Throttled bool
 }
 
 // Error implements error.
@@ -64,8 +77,7 @@ type Server interface {
 	// Mechanisms lists what may be used in a session with or without TLS; none
 	// when the authentication service cannot be reached, which is the error.
 	Mechanisms(ctx context.Context, tls bool) ([]string, error)
-	// Begin starts an exchange. Errors: ErrMechanism, ErrEncryptionRequired,
-	// ErrTemporary.
+	// Begin starts an exchange. Errors: ErrMechanism, ErrTemporary.
 	Begin(ctx context.Context, r *Request) (Exchange, error)
 }
 
@@ -87,25 +99,38 @@ type Table interface {
 	Lookup(ctx context.Context, key string) (value string, ok bool, err error)
 }
 
-// New makes the Server that the settings describe. open opens a lookup table
-// by its type:name.
-func New(s *Settings, open func(spec string) (Table, error)) (Server, error) {
-	pol, err := newPolicy(s)
+// Matcher is a list that some names are in (the MatchList of package table).
+type Matcher interface {
+	// Match tells whether s is in the list; an error means try later.
+	Match(ctx context.Context, s string) (bool, error)
+}
+
+// Deps is what New needs from the rest of the house.
+type Deps struct {
+	// Open opens a lookup table by its type:name.
+	Open func(spec string) (Table, error)
+	// Accounts opens the password database of Cyrus SASL by its path.
+	Accounts func(path string) Table
+	// List makes the list of a parameter.
+	List func(param string, items []string) (Matcher, error)
+	// Read reads a whole file; nil is os.ReadFile.
+	Read func(path string) ([]byte, error)
+}
+
+// kinds are the values of smtpd_sasl_type.
+var kinds = map[string]func(s *Settings, pol policy, d *Deps) (Server, error){
+	"cyrus": newCyrus, "dovecot": newDovecot, "postroad": newTable,
+}
+
+// New makes the Server that the settings describe.
+func New(s *Settings, d Deps) (Server, error) {
+	pol, err := newPolicy(s, d.List)
 	if err != nil {
 		return nil, err
 	}
-	switch strings.ToLower(s.Type) {
-	case "dovecot":
-		return newDovecot(s, pol)
-	case "postroad":
-		t, err := open(s.Path)
-		if err != nil {
-			return nil, fmt.Errorf("smtpd_sasl_path: %w", err)
-		}
-		return newTableServer(s, pol, t), nil
-	case "cyrus":
-		return nil, errors.New(`smtpd_sasl_type = cyrus is not supported: use "dovecot" with Dovecot's auth socket, ` +
-			`or "postroad" with smtpd_sasl_path = type:table of user names and password hashes`)
+	make, ok := kinds[strings.ToLower(s.Type)]
+	if !ok {
+		return nil, fmt.Errorf("smtpd_sasl_type = %s: not one of cyrus, dovecot, postroad", s.Type)
 	}
-	return nil, fmt.Errorf("smtpd_sasl_type = %s: not one of dovecot, postroad", s.Type)
+	return make(s, pol, &d)
 }

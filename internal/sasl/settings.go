@@ -1,27 +1,33 @@
 package sasl
 
 import (
+	"context"
 	"fmt"
 	"strings"
 )
 
 // Settings are the main.cf parameters of the server side of SASL.
 type Settings struct {
-	// Type is dovecot, or postroad for a lookup table.
+	// Type is dovecot, cyrus, or postroad for a lookup table.
 	Type string `postconf:"smtpd_sasl_type"`
 	// Path is the socket of Dovecot (relative to the queue directory,
-	// unix:path or inet:host:port), or the table.
+	// unix:path or inet:host:port), the name of Cyrus's application, or the table.
 	Path string `postconf:"smtpd_sasl_path"`
-	// Service is the protocol name that Dovecot is told.
+	// ConfigPath lists the directories of Cyrus's configuration files.
+	ConfigPath string `postconf:"cyrus_sasl_config_path"`
+	// Service is the protocol name that Dovecot and saslauthd are told.
 	Service string `postconf:"smtpd_sasl_service"`
-	// LocalDomain is appended to a login name without domain that the table
-	// does not know.
+	// LocalDomain is the realm of a login name without one.
 	LocalDomain string `postconf:"smtpd_sasl_local_domain"`
+	// Hostname is the realm where Cyrus has no other.
+	Hostname string `postconf:"myhostname"`
 	// Options and TLSOptions are the security options without and with TLS.
 	Options    []string `postconf:"smtpd_sasl_security_options"`
 	TLSOptions []string `postconf:"smtpd_sasl_tls_security_options"`
 	// MechanismFilter says which mechanisms may be used.
 	MechanismFilter []string `postconf:"smtpd_sasl_mechanism_filter"`
+	// Mechanisms are those of a lookup table.
+	Mechanisms []string `postconf:"postroad_sasl_mechanisms"`
 	// QueueDir is what socket paths are relative to.
 	QueueDir string `postconf:"queue_directory"`
 }
@@ -86,12 +92,11 @@ type mechanism struct {
 // policy decides which mechanisms may be used.
 type policy struct {
 	plain, tls rules
-	filter     []string
+	filter     Matcher // nil for all
 }
 
-// newPolicy reads the settings. A filter word is a mechanism, "!mechanism", or
-// "static:" and anything for all.
-func newPolicy(s *Settings) (policy, error) {
+// newPolicy reads the settings.
+func newPolicy(s *Settings, list func(string, []string) (Matcher, error)) (policy, error) {
 	var p policy
 	var err error
 	if p.plain, err = parseOptions("smtpd_sasl_security_options", s.Options); err != nil {
@@ -100,40 +105,36 @@ func newPolicy(s *Settings) (policy, error) {
 	if p.tls, err = parseOptions("smtpd_sasl_tls_security_options", s.TLSOptions); err != nil {
 		return p, err
 	}
-	for _, w := range s.MechanismFilter {
-		if strings.ContainsAny(w, ":/") && !strings.HasPrefix(strings.TrimPrefix(w, "!"), "static:") {
-			return p, fmt.Errorf("smtpd_sasl_mechanism_filter: %q: only names and static: are supported", w)
-		}
+	if len(s.MechanismFilter) > 0 {
+		p.filter, err = list("smtpd_sasl_mechanism_filter", s.MechanismFilter)
 	}
-	p.filter = s.MechanismFilter
-	return p, nil
+	return p, err
 }
 
-// allows tells whether m may be used in a session with or without TLS.
-func (p *policy) allows(m mechanism, tls bool) bool {
+// allows tells whether m may be used in a session with or without TLS. A
+// mechanism that the filter cannot decide about now is not allowed now.
+func (p *policy) allows(ctx context.Context, m mechanism, tls bool) bool {
 	r := &p.plain
 	if tls {
 		r = &p.tls
 	}
-	return r.allow(m.props) && p.passes(m.name)
+	return r.allow(m.props) && p.passes(ctx, m.name)
 }
 
-// passes asks the filter; the first word that matches decides.
-func (p *policy) passes(name string) bool {
-	for _, w := range p.filter {
-		word, not := strings.CutPrefix(w, "!")
-		if strings.HasPrefix(word, "static:") || strings.EqualFold(word, name) {
-			return !not
-		}
+// passes asks the filter.
+func (p *policy) passes(ctx context.Context, name string) bool {
+	if p.filter == nil {
+		return true
 	}
-	return len(p.filter) == 0
+	ok, err := p.filter.Match(ctx, name)
+	return ok && err == nil
 }
 
 // names lists the mechanisms that may be used.
-func (p *policy) names(all []mechanism, tls bool) []string {
+func (p *policy) names(ctx context.Context, all []mechanism, tls bool) []string {
 	var out []string
 	for _, m := range all {
-		if p.allows(m, tls) {
+		if p.allows(ctx, m, tls) {
 			out = append(out, m.name)
 		}
 	}
@@ -141,16 +142,10 @@ func (p *policy) names(all []mechanism, tls bool) []string {
 }
 
 // find looks a mechanism up by name.
-func (p *policy) find(all []mechanism, name string, tls bool) (mechanism, error) {
+func (p *policy) find(ctx context.Context, all []mechanism, name string, tls bool) (mechanism, error) {
 	for _, m := range all {
-		if !strings.EqualFold(m.name, name) || !p.passes(m.name) {
-			continue
-		}
-		if p.allows(m, tls) {
+		if strings.EqualFold(m.name, name) && p.allows(ctx, m, tls) {
 			return m, nil
-		}
-		if !tls && p.allows(m, true) {
-			return m, ErrEncryptionRequired
 		}
 	}
 	return mechanism{}, ErrMechanism

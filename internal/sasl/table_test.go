@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postroad/internal/mail"
+	"postroad/internal/table"
 )
 
 // users is a table of passwords.
@@ -35,10 +36,28 @@ func people() users {
 	}
 }
 
+// testDeps has the people, and lists of plain words.
+func testDeps() Deps {
+	set := table.NewSet(table.Options{})
+	return Deps{
+		Open: func(spec string) (Table, error) {
+			if spec == "none" {
+				return nil, errors.New("no such table")
+			}
+			return people(), nil
+		},
+		Accounts: func(path string) Table { return set.SASLDB(path) },
+		List:     func(param string, items []string) (Matcher, error) { return set.StringList(param, items) },
+	}
+}
+
 func newTestServer(t testing.TB, s Settings) Server {
 	t.Helper()
 	s.Type = "postroad"
-	srv, err := New(&s, func(string) (Table, error) { return people(), nil })
+	if s.Mechanisms == nil {
+		s.Mechanisms = []string{"plain", "login"}
+	}
+	srv, err := New(&s, testDeps())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +156,7 @@ func TestDummyCosts(t *testing.T) {
 	if ok, err := checkPassword(d, firstDummy, "x"); ok || err != nil {
 		t.Errorf("the first dummy is compared as %v, %v", ok, err)
 	}
-	srv := newTestServer(t, Settings{}).(*tableServer)
+	srv := newTestServer(t, Settings{}).(*localServer)
 	_, _, _ = login(srv, "PLAIN", true, "\x00bcrypt\x00x")
 	if got := *srv.dummy.Load(); got != people()["bcrypt"] {
 		t.Errorf("unknown users are compared with %q", got)
@@ -170,28 +189,29 @@ func TestPolicy(t *testing.T) {
 		}
 	}
 	srv := newTestServer(t, Settings{Options: []string{"noplaintext"}})
-	if _, _, err := login(srv, "PLAIN", true, "\x00plain\x00secret pass"); !errors.Is(err, ErrEncryptionRequired) {
+	if _, _, err := login(srv, "PLAIN", true, "\x00plain\x00secret pass"); !errors.Is(err, ErrMechanism) {
 		t.Errorf("PLAIN without TLS: %v", err)
 	}
 }
 
 func TestNewErrors(t *testing.T) {
 	t.Parallel()
-	open := func(string) (Table, error) { return nil, errors.New("no such table") }
+	deps := testDeps()
+	deps.List = func(param string, items []string) (Matcher, error) { return nil, errors.New(param + ": no") }
 	for name, tt := range map[string]struct {
 		set  Settings
 		want string
 	}{
-		"cyrus":   {Settings{Type: "cyrus"}, `smtpd_sasl_type = cyrus is not supported`},
-		"unknown": {Settings{Type: "x"}, "not one of dovecot, postroad"},
-		"table":   {Settings{Type: "postroad"}, "smtpd_sasl_path: no such table"},
+		"unknown": {Settings{Type: "x"}, "not one of cyrus, dovecot, postroad"},
+		"mechs":   {Settings{Type: "postroad", Mechanisms: []string{"digest-md5"}}, `postroad_sasl_mechanisms: no mechanism "digest-md5" here`},
+		"table":   {Settings{Type: "postroad", Path: "none"}, "smtpd_sasl_path: no such table"},
 		"option":  {Settings{Type: "dovecot", Path: "x", Options: []string{"no"}}, `smtpd_sasl_security_options: unknown security option "no"`},
 		"tls":     {Settings{Type: "dovecot", Path: "x", TLSOptions: []string{"no"}}, `smtpd_sasl_tls_security_options`},
 		"filter":  {Settings{Type: "dovecot", Path: "x", MechanismFilter: []string{"hash:/x"}}, "smtpd_sasl_mechanism_filter"},
 		"path":    {Settings{Type: "dovecot"}, "smtpd_sasl_path"},
 		"inet":    {Settings{Type: "dovecot", Path: "inet:host"}, "host:port expected"},
 	} {
-		if _, err := New(&tt.set, open); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := New(&tt.set, deps); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 
 	"postroad/internal/event"
@@ -22,7 +23,7 @@ func (s *session) cmdAuth(args string) {
 	case s.set.HeloRequired && s.peer.Helo == "":
 		s.reply(503, "5.5.1", "Error: send HELO/EHLO first")
 		return
-	case !s.authOffered() || s.masked(ehloAuth):
+	case !s.authEnabled() || s.masked(ehloAuth):
 		s.reply(503, "5.5.1", "Error: authentication not enabled")
 		return
 	case s.tx.open:
@@ -37,23 +38,35 @@ func (s *session) cmdAuth(args string) {
 		s.reply(501, "5.5.4", "Syntax: AUTH mechanism")
 		return
 	}
-	mech := strings.ToUpper(fields[0])
+	mech := fields[0]
 	req := &sasl.Request{Mechanism: mech, Session: &s.peer}
 	if len(fields) == 2 {
 		var err error
 		if req.Initial, err = decodeInitial(fields[1]); err != nil {
+			if !slices.ContainsFunc(s.mechanisms(), func(m string) bool { return strings.EqualFold(m, mech) }) {
+				err = sasl.ErrMechanism
+			}
 			s.authFailed(mech, "", err)
 			return
 		}
 		req.HasInitial = true
 	}
-	x, err := s.srv.SASL.Begin(s.ctx, req)
+	x, err := s.beginAuth(req)
 	if err != nil {
 		s.authFailed(mech, "", err)
 		return
 	}
 	defer x.Close()
 	s.authLoop(mech, x)
+}
+
+// beginAuth begins an exchange, under the limit of failures per account.
+func (s *session) beginAuth(req *sasl.Request) (sasl.Exchange, error) {
+	var throttle *sasl.Throttle
+	if s.srv.Rates != nil {
+		throttle = s.srv.Rates.logins
+	}
+	return throttle.Begin(s.ctx, s.srv.SASL, req, sasl.Limit{Count: s.set.AuthFailures, Window: s.set.AuthWindow})
 }
 
 // decodeInitial decodes an initial response; "=" is an empty one (RFC 4954 4).
@@ -106,30 +119,35 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 
 // authFailed answers and logs a failed authentication.
 func (s *session) authFailed(mech, user string, err error) {
-	reason := "(reason unavailable)"
+	var reason string
+	var details []string
 	var refused *sasl.AuthError
 	var later *sasl.TemporaryError
 	switch {
-	case errors.Is(err, sasl.ErrEncryptionRequired):
-		s.reply(504, "5.5.4", "Encryption required for requested authentication mechanism")
-		return
+	case errors.As(err, &later):
+		reason, details = later.Reason, later.Details
+		if later.Cause != nil {
+			s.log.Warnf("%v", later.Cause)
+		}
+	case errors.As(err, &refused):
+		reason, details = refused.Reason, refused.Details
 	case errors.Is(err, sasl.ErrMechanism):
 		reason = "Invalid authentication mechanism: '" + mech + "'"
-	case errors.As(err, &later):
-		reason = later.Reason
-		if later.Cause != nil {
-			s.log.Warnf("SASL: %v", later.Cause)
-		}
-	case errors.As(err, &refused) && refused.Reason != "":
-		reason = refused.Reason
+	}
+	for _, d := range details {
+		s.log.Warnf("SASL authentication failure: %s", d)
+	}
+	if reason == "" {
+		reason = "(reason unavailable)"
 	}
 	// A name is kept for attempts that do not get as far as one.
-	if user != "" {
+	if user != "" || refused != nil && refused.Decided {
 		s.login = user
 	}
 	s.log.Emit(&event.Login{
 		Client: s.client(), Mechanism: mech, Username: s.login, Reason: reason,
-		Failed: true, Temporary: later != nil, Unknown: errors.Is(err, sasl.ErrMechanism),
+		Failed: true, Temporary: later != nil,
+		Throttled: later != nil && later.Throttled, Unknown: errors.Is(err, sasl.ErrMechanism),
 	})
 	if later != nil {
 		s.reply(454, "4.7.0", "Temporary authentication failure: "+reason)

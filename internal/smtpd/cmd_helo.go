@@ -1,6 +1,10 @@
 package smtpd
 
-import "strings"
+import (
+	"strings"
+
+	"postroad/internal/tlsmgr"
+)
 
 func (s *session) cmdHelo(args string) { s.helo("HELO", args) }
 
@@ -54,7 +58,7 @@ func neuter(s string) string {
 
 // mechanisms are the SASL mechanisms on offer now.
 func (s *session) mechanisms() []string {
-	if !s.authOffered() {
+	if !s.authEnabled() || s.flags.authExempt {
 		return nil
 	}
 	mechs, err := s.srv.SASL.Mechanisms(s.ctx, s.peer.TLS != nil)
@@ -64,7 +68,11 @@ func (s *session) mechanisms() []string {
 	return mechs
 }
 
-// authOffered tells whether AUTH may be used in this session as it stands.
-func (s *session) authOffered() bool {
-	return s.srv.SASL != nil && !s.flags.authExempt && (!s.set.AuthOnlyTLS || s.peer.TLS != nil)
+// authEnabled tells whether AUTH may be used in this session as it stands. Clients
+// in smtpd_sasl_exceptions_networks are not told of it, and may use it.
+func (s *session) authEnabled() bool {
+	if s.peer.TLS == nil && (s.set.AuthOnlyTLS || s.srv.TLS != nil && s.srv.TLS.Level >= tlsmgr.LevelEncrypt) {
+		return false
+	}
+	return s.srv.SASL != nil
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"postroad/internal/sasl"
 )
 
 // maxClients bounds how many clients are counted at a time.
@@ -32,6 +34,8 @@ type rateKey struct {
 type Rates struct {
 	mu      sync.Mutex
 	clients map[rateKey]*clientRate
+	// logins counts failures per account.
+	logins *sasl.Throttle
 	// pruned is when those of no interest were last forgotten.
 	pruned time.Time
 	peaks  peaks
@@ -45,7 +49,9 @@ type clientRate struct {
 }
 
 // NewRates returns counters at zero.
-func NewRates() *Rates { return &Rates{clients: map[rateKey]*clientRate{}} }
+func NewRates() *Rates {
+	return &Rates{clients: map[rateKey]*clientRate{}, logins: sasl.NewThrottle()}
+}
 
 // client finds or makes a counter. The lock is held. It is nil when too many
 // clients are counted: then nobody new is limited.

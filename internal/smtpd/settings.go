@@ -86,20 +86,23 @@ type Settings struct {
 	VERPDelims    string   `postconf:"default_verp_delimiters"`
 	VERPFilter    string   `postconf:"verp_delimiter_filter"`
 
-	AuthEnable   bool     `postconf:"smtpd_sasl_auth_enable"`
-	AuthExempt   []string `postconf:"smtpd_sasl_exceptions_networks"`
-	AuthBroken   bool     `postconf:"broken_sasl_auth_clients"`
-	AuthLimit    int      `postconf:"smtpd_sasl_response_limit"`
-	AuthHeader   bool     `postconf:"smtpd_sasl_authenticated_header"`
-	AuthOnlyTLS  bool     `postconf:"smtpd_tls_auth_only"`
-	TLSHeader    bool     `postconf:"smtpd_tls_received_header"`
-	TLSLogLevel  string   `postconf:"smtpd_tls_loglevel"`
-	TLSWrapper   bool     `postconf:"smtpd_tls_wrappermode"`
-	HideClient   bool     `postconf:"smtpd_hide_client_session"`
-	FastFlush    []string `postconf:"fast_flush_domains"`
-	Milters      string   `postconf:"smtpd_milters"`
-	MilterMaps   []string `postconf:"smtpd_milter_maps"`
-	Override     []string `postconf:"receive_override_options"`
-	LocalRewrite []string `postconf:"local_header_rewrite_clients"`
-	DefaultLimit int      `postconf:"default_process_limit"`
+	AuthEnable  bool     `postconf:"smtpd_sasl_auth_enable"`
+	AuthExempt  []string `postconf:"smtpd_sasl_exceptions_networks"`
+	AuthBroken  bool     `postconf:"broken_sasl_auth_clients"`
+	AuthLimit   int      `postconf:"smtpd_sasl_response_limit"`
+	AuthHeader  bool     `postconf:"smtpd_sasl_authenticated_header"`
+	AuthOnlyTLS bool     `postconf:"smtpd_tls_auth_only"`
+	// AuthFailures is how often an account may fail within AuthWindow.
+	AuthFailures int           `postconf:"postroad_sasl_failure_limit"`
+	AuthWindow   time.Duration `postconf:"postroad_sasl_failure_window"`
+	TLSHeader    bool          `postconf:"smtpd_tls_received_header"`
+	TLSLogLevel  string        `postconf:"smtpd_tls_loglevel"`
+	TLSWrapper   bool          `postconf:"smtpd_tls_wrappermode"`
+	HideClient   bool          `postconf:"smtpd_hide_client_session"`
+	FastFlush    []string      `postconf:"fast_flush_domains"`
+	Milters      string        `postconf:"smtpd_milters"`
+	MilterMaps   []string      `postconf:"smtpd_milter_maps"`
+	Override     []string      `postconf:"receive_override_options"`
+	LocalRewrite []string      `postconf:"local_header_rewrite_clients"`
+	DefaultLimit int           `postconf:"default_process_limit"`
 }

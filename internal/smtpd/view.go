@@ -206,7 +206,12 @@ func (b *viewBuilder) sasl() {
 	}
 	var set sasl.Settings
 	b.problems = append(b.problems, b.v.Decode(&set)...)
-	srv, err := sasl.New(&set, func(spec string) (sasl.Table, error) { return b.tables.Open(spec) })
+	srv, err := sasl.New(&set, sasl.Deps{
+		Open:     func(spec string) (sasl.Table, error) { return b.tables.Open(spec) },
+		Accounts: func(path string) sasl.Table { return b.tables.SASLDB(path) },
+		List:     func(param string, items []string) (sasl.Matcher, error) { return b.tables.StringList(param, items) },
+		Read:     b.read,
+	})
 	b.note(true, err)
 	b.srv.SASL = srv
 }

@@ -32,12 +32,12 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	login USER                           a new session of a known user
 //	helo NAME, mail ADDR, rcpt ADDR, data, eod, vrfy ADDR, etrn DOMAIN
 //	actions                              shows what is to be done to the message
-//	theirs REPLY                         what Postfix 3.7 answers to the last step instead
+//	theirs REPLY                         what Postfix answers to the last step instead
 type policyCase struct {
 	name  string
 	sets  [][2]string
 	steps []string
-	// theirs has the reply of Postfix 3.7 by the index of a step, where it is
+	// theirs has the reply of Postfix by the index of a step, where it is
 	// not ours.
 	theirs map[int]string
 }

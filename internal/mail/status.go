@@ -60,6 +60,8 @@ const (
 	Disconnect
 	// Discard accepts the message and drops it.
 	Discard
+	// Hangup closes the connection without a reply.
+	Hangup
 )
 
 // Verdict is the outcome of access control, with the rule that gave it.

@@ -1,7 +1,9 @@
 package access
 
 import (
+	"fmt"
 	"strconv"
+	"time"
 
 	"postroad/internal/mail"
 	"postroad/internal/policy"
@@ -58,7 +60,7 @@ func (c *Checker) describe(out *policy.Request, cfg *policy.Config) {
 	out.Add("recipient", string(r.Recipient))
 	out.AddInt("recipient_count", int64(count))
 	out.Add("queue_id", string(r.QueueID))
-	out.Add("instance", r.Instance)
+	out.Add("instance", r.Instance.String())
 	out.AddInt("size", r.Size)
 	out.Add("etrn_domain", r.ETRNDomain)
 	out.Add("stress", c.stress())
@@ -92,6 +94,22 @@ func describeTLS(out *policy.Request, t *mail.TLS) {
 	out.Add("encryption_protocol", t.Protocol)
 	out.Add("encryption_cipher", t.Cipher)
 	out.AddInt("encryption_keysize", int64(t.Bits))
+}
+
+// Instance tells a transaction from all others. The zero value is none.
+type Instance struct {
+	// PID is the number of the session in the log, Seq that of the transaction
+	// in the session.
+	PID, Seq int
+	Began    time.Time
+}
+
+// String is the value of the attribute instance.
+func (i Instance) String() string {
+	if i.Began.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%x.%x.%x.%x", i.PID, i.Began.Unix(), i.Began.Nanosecond()/1000, i.Seq)
 }
 
 // stress is the value of the parameter as the session sees it.

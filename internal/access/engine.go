@@ -157,7 +157,7 @@ type Request struct {
 	Size      int64
 	// Instance names the transaction for policy servers; Stress tells that the
 	// service is busy.
-	Instance string
+	Instance Instance
 	Stress   bool
 	// ETRNDomain is the argument of ETRN.
 	ETRNDomain string

@@ -77,7 +77,7 @@ func (c *Client) Ask(ctx context.Context, request []byte, warn Warn) (string, er
 		action, err := c.once(ctx, request, warn)
 		if err == nil {
 			if c.utf8 && !utf8.ValidString(action) {
-				warn("malformed UTF-8 in policy server %s response: \"%s\"", c.cfg.Address, action)
+				warn("malformed UTF-8 in policy server %s response: \"%s\"", c.cfg.Spec, action)
 				return "", ErrNoAnswer
 			}
 			return action, nil
@@ -293,7 +293,7 @@ func reason(err error) string {
 	case isTimeout(err):
 		return "Connection timed out"
 	case err == io.EOF, err == errPremature, err == errNoAction, err == errNoValue:
-		return "Success" // the C library has no word for it
+		return "Application error" // the C library has no word for it
 	}
 	return err.Error()
 }

@@ -12,6 +12,8 @@ import (
 
 // Config is what is known about one policy server.
 type Config struct {
+	// Spec is the argument of check_policy_service.
+	Spec string
 	// Network is "tcp" or "unix", Address what follows "inet:" or "unix:".
 	Network, Address string
 	// Timeout limits connecting and one exchange.
@@ -88,6 +90,7 @@ func text(field func(*Config) *string) func(*Config, string) error {
 // comes from defaults.
 func Parse(spec string, defaults Config) (Config, error) {
 	c := defaults
+	c.Spec = spec
 	words := []string{spec}
 	if inner, ok := strings.CutPrefix(spec, "{"); ok {
 		inner, ok = strings.CutSuffix(inner, "}")

@@ -120,6 +120,8 @@ func (s *session) greet() {
 		if v.Action == mail.Disconnect {
 			s.flags.hangup = true
 		}
+	case mail.Hangup:
+		s.flags.hangup = true
 	default:
 		s.reply(220, "", s.set.Banner)
 	}
@@ -128,4 +130,5 @@ func (s *session) greet() {
 // stage prepares the request for a stage of access control.
 func (s *session) stage(name string) {
 	s.req.Stage, s.req.Log, s.req.Helo = name, s.log, s.peer.Helo
+	s.req.Stress = s.srv.Stress != nil && s.set == s.srv.Stress
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
+	"postroad/internal/access"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
 	"postroad/internal/wire"
@@ -58,6 +60,10 @@ func (s *session) cmdMail(args string) {
 		s.status(st)
 		return
 	}
+	if s.access != nil {
+		addr = s.access.ProbeSender(addr)
+		tx.sender = addr
+	}
 	if s.unfiltered(addr) {
 		return
 	}
@@ -74,6 +80,8 @@ func (s *session) cmdMail(args string) {
 			return
 		}
 	}
+	s.mails++
+	s.req.Instance = access.Instance{PID: s.pid, Began: time.Now(), Seq: s.mails - 1}
 	if !s.set.DelayOpen && !s.openMessage() {
 		s.clear()
 		return

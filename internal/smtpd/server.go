@@ -206,6 +206,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		pid = s.PIDs.Next()
 	}
 	ses := newSession(s, conn, s.logger(pid))
+	ses.pid = pid
 	s.mu.Lock()
 	s.prepare()
 	s.sessions[ses] = struct{}{}

@@ -47,6 +47,8 @@ type session struct {
 	rated rateKey
 	// login is the name of the last failed login.
 	login string
+	// pid is the number of the session in the log, mails counts its transactions.
+	pid, mails int
 
 	// deadline is the end of the current request under smtpd_per_request_deadline.
 	deadline time.Time

@@ -44,6 +44,7 @@ func (s *session) clear() {
 	s.req.QueueID, s.req.Sender, s.req.Recipient = "", "", ""
 	s.req.HasSender = false
 	s.req.RcptCount, s.req.Size, s.req.ETRNDomain = 0, 0, ""
+	s.req.Instance = access.Instance{}
 	if s.peer.SASL != nil && s.peer.SASL.Sender != "" {
 		sasl := *s.peer.SASL
 		sasl.Sender = ""
@@ -137,6 +138,9 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 	v := f(s.ctx, &s.req)
 	switch v.Action {
 	case mail.Reject, mail.Disconnect:
+	case mail.Hangup:
+		s.flags.hangup, s.flags.failed = true, true
+		return false
 	default:
 		return true
 	}

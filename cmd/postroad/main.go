@@ -26,6 +26,7 @@ func main() {
 			Start: start, Serves: serves, QueueDirs: []string{storeDir}, WorkerArgs: []string{"worker"},
 		},
 		OpenQueue: openQueue,
+		Explain:   explain,
 		Check: func(cfg *postconf.Config) []postconf.Problem {
 			return append(cli.Unserved(cfg, true), checkFilters(cfg)...)
 		},

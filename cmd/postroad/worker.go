@@ -84,6 +84,13 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 		s.cancel()
 		return nil, err
 	}
+	if err := s.listenShowq(gen); err != nil {
+		s.log.Warnf("%v", err) // mail goes on without it
+	}
+	gauges := &queueGauges{s: s}
+	if err := gauges.register(rt.Metrics); err != nil {
+		s.log.Errorf("metrics: %v", err)
+	}
 	s.sessions = s.serve(g, gen)
 	return s, nil
 }
@@ -180,7 +187,15 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 		var drained sync.WaitGroup
 		for _, srv := range oldSessions {
 			// goroutine: one old service; bounded by ctx.
-			drained.Go(func() { _ = srv.Drain(ctx) })
+			drained.Go(func() {
+				if srv.Drain(ctx) == nil {
+					return
+				}
+				// Whoever is still here goes before the tables close.
+				end, cancel := context.WithTimeout(context.Background(), dismissGrace)
+				defer cancel()
+				_ = srv.Dismiss(end)
+			})
 		}
 		drained.Wait()
 		old.close()
@@ -190,6 +205,9 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 
 // oldSessionsGrace is how long sessions of an old generation may go on.
 const oldSessionsGrace = 10 * time.Minute
+
+// dismissGrace is how long they may take to finish a command after that.
+const dismissGrace = 10 * time.Second
 
 // Shutdown implements master.Server.
 func (s *server) Shutdown(ctx context.Context) error {

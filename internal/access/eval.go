@@ -47,7 +47,11 @@ func (c *Checker) run(l *list, s scope) outcome {
 			continue
 		}
 		c.rule, c.key = r, ""
+		held := c.ifPermit.active
 		o := r.run(c, r)
+		if c.trace != nil {
+			c.step(r, o, held)
+		}
 		if c.warn >= c.depth {
 			c.warn = 0
 		}

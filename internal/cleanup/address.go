@@ -80,6 +80,9 @@ func (m *Message) AddRecipient(r mail.Recipient) {
 	m.mapCopy(m.s.recipientBcc, "recipient_bcc_maps", r.Address)
 }
 
+// Rewritten is the last recipient after rewriting and before expansion.
+func (m *Message) Rewritten() mail.Address { return m.lastRcpt }
+
 // utf8 marks a local submission that needs SMTPUTF8 (RFC 6531) because of what
 // an address or its header holds.
 func (m *Message) utf8(text []byte) {
@@ -161,36 +164,10 @@ func (m *Message) mapOne(addr mail.Address, where class, mp *mapping, param stri
 	return results[0]
 }
 
-// results reads the addresses of a table's answer, at most limit of them. An
-// answer "@domain" keeps the local part; the extension that was not part of the
-// key is appended to each when asked for.
+// results reads the addresses of a table's answer.
 func (m *Message) results(addr mail.Address, hit table.Hit, propagate bool, limit int) []mail.Address {
-	value, extension := hit.Value, hit.Extension
-	if strings.HasPrefix(value, "@") {
-		local := strings.TrimSuffix(addr.Local(), extension)
-		value = string(mail.Address(local + "@x").External()) // the local part in quotes, if need be
-		value = strings.TrimSuffix(value, "@x") + hit.Value
-	}
-	var out []mail.Address
-	for spot := range rewrite.HeaderAddresses(value) {
-		to := m.s.deps.Rewrite.Rewrite(rewrite.Local, string(spot.Addr))
-		if extension != "" && propagate {
-			to = withExtension(to, extension)
-		}
-		if out = append(out, to); len(out) >= limit {
-			break
-		}
-	}
-	return out
-}
-
-// withExtension adds an address extension to a local part.
-func withExtension(addr mail.Address, extension string) mail.Address {
-	at := strings.LastIndexByte(string(addr), '@')
-	if at < 0 {
-		return addr + mail.Address(extension)
-	}
-	return addr[:at] + mail.Address(extension) + addr[at:]
+	complete := func(text string) mail.Address { return m.s.deps.Rewrite.Rewrite(rewrite.Local, text) }
+	return rewrite.Mapped(complete, addr, hit.Value, hit.Extension, propagate, limit)
 }
 
 // masquerade strips the host part below a domain of masquerade_domains. The

@@ -1,10 +1,12 @@
 package cleanup
 
 import (
+	"bytes"
 	"strings"
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/rewrite"
 	"postroad/internal/table"
 )
 
@@ -13,23 +15,23 @@ const (
 	inBodyCheck   = "body"
 )
 
-// checksFor is the table list for the header that the walker is in.
-func (m *Message) checksFor() (*table.Maps, string) {
-	switch m.mime.state {
-	case inMultipart:
+// checksFor is the table list for a header line.
+func (m *Message) checksFor(text []byte) (*table.Maps, string) {
+	name, _, _ := bytes.Cut(text[:min(len(text), 40)], []byte(":"))
+	var fold [40]byte
+	switch {
+	case m.mime.state == inMultipart, rewrite.MIMEField(string(lower(fold[:0], name))):
 		return m.s.mimeChecks, "mime_header_checks"
-	case inNested:
+	case m.mime.state == inNested:
 		return m.s.nestedChecks, "nested_header_checks"
 	}
-	// mime_header_checks also see the MIME headers of the message itself only
-	// through header_checks.
 	return m.s.headerChecks, "header_checks"
 }
 
 // checkHeader applies the checks to one header line and returns what is left of
 // it; keep is false when it is to be dropped.
 func (m *Message) checkHeader(text []byte) (out []byte, keep bool) {
-	maps, param := m.checksFor()
+	maps, param := m.checksFor(text)
 	if maps.Empty() {
 		return text, true
 	}

@@ -82,7 +82,7 @@ func send(t testing.TB, s *Service, opt Options, text string, rcpts ...mail.Addr
 func TestContent(t *testing.T) {
 	t.Parallel()
 	local, remote := Options{Context: rewrite.Local, FullName: "Joe", Origin: mail.OriginLocal}, Options{Context: rewrite.Remote}
-	const made = "Message-Id: <20261105090807.QID@mx.test>\r\nDate: Thu,  5 Nov 2026 09:08:07 +0000 (UTC)\r\nFrom: Joe <a@b.test>\r\n"
+	const made = "Message-Id: <20261105090807.QID@mx.test>\r\nDate: Thu, 05 Nov 2026 09:08:07 +0000 (UTC)\r\nFrom: Joe <a@b.test>\r\n"
 	tests := []struct {
 		name, config string
 		opt          Options

@@ -57,40 +57,30 @@ const (
 
 // fieldRow is a header field that gets special treatment.
 type fieldRow struct {
-	kind kind
-	// addresses is headerSender or headerRecipient when the value is an
-	// address list.
-	addresses class
-	resent    bool
+	kind   kind
+	resent bool
 }
 
-// fieldRows are the fields by lower case name.
+// fieldRows are the fields by lower case name. Those with addresses that nothing
+// else is done about stand in package rewrite only.
 var fieldRows = map[string]fieldRow{
-	"apparently-to":               {hdrOther, headerRecipient, false},
-	"bcc":                         {hdrBcc, headerRecipient, false},
-	"cc":                          {hdrCc, headerRecipient, false},
-	"content-transfer-encoding":   {hdrEncoding, 0, false},
-	"content-type":                {hdrType, 0, false},
-	"date":                        {hdrDate, 0, false},
-	"disposition-notification-to": {hdrOther, headerSender, false},
-	"errors-to":                   {hdrOther, headerSender, false},
-	"from":                        {hdrFrom, headerSender, false},
-	"mail-followup-to":            {hdrOther, headerSender, false},
-	"message-id":                  {hdrMessageID, 0, false},
-	"received":                    {hdrReceived, 0, false},
-	"reply-to":                    {hdrOther, headerSender, false},
-	"resent-bcc":                  {hdrOther, headerRecipient, true},
-	"resent-cc":                   {hdrResentCc, headerRecipient, true},
-	"resent-date":                 {hdrResentDate, 0, true},
-	"resent-from":                 {hdrResentFrom, headerSender, true},
-	"resent-message-id":           {hdrResentMessageID, 0, true},
-	"resent-reply-to":             {hdrOther, headerRecipient, true},
-	"resent-sender":               {hdrOther, headerSender, true},
-	"resent-to":                   {hdrResentTo, headerRecipient, true},
-	"return-path":                 {hdrOther, headerSender, false},
-	"return-receipt-to":           {hdrOther, headerSender, false},
-	"sender":                      {hdrOther, headerSender, false},
-	"to":                          {hdrTo, headerRecipient, false},
+	"bcc":                       {hdrBcc, false},
+	"cc":                        {hdrCc, false},
+	"content-transfer-encoding": {hdrEncoding, false},
+	"content-type":              {hdrType, false},
+	"date":                      {hdrDate, false},
+	"from":                      {hdrFrom, false},
+	"message-id":                {hdrMessageID, false},
+	"received":                  {hdrReceived, false},
+	"resent-bcc":                {hdrOther, true},
+	"resent-cc":                 {hdrResentCc, true},
+	"resent-date":               {hdrResentDate, true},
+	"resent-from":               {hdrResentFrom, true},
+	"resent-message-id":         {hdrResentMessageID, true},
+	"resent-reply-to":           {hdrOther, true},
+	"resent-sender":             {hdrOther, true},
+	"resent-to":                 {hdrResentTo, true},
+	"to":                        {hdrTo, false},
 }
 
 // nameLen is the length of the field name at the front of a line, or 0 when the
@@ -184,7 +174,8 @@ func (m *Message) primary(text []byte) {
 	var fold [32]byte
 	name := lower(fold[:0], text[:colon])
 	row, known := fieldRows[string(name)]
-	if !known {
+	recipients, addresses := rewrite.AddressField(string(name))
+	if !known && !addresses {
 		if !m.s.drop[string(name)] {
 			m.putField(text)
 		}
@@ -207,8 +198,12 @@ func (m *Message) primary(text []byte) {
 			m.warnf("message rejected: hopcount exceeded")
 		}
 	}
-	if row.addresses != 0 && m.rewriting {
-		text = m.rewriteField(text, colon+1, row.addresses)
+	if addresses && m.rewriting {
+		where := headerSender
+		if recipients {
+			where = headerRecipient
+		}
+		text = m.rewriteField(text, colon+1, where)
 	}
 	if !m.s.drop[string(name)] {
 		m.putField(text)
@@ -231,7 +226,7 @@ func (m *Message) rewriteField(text []byte, start int, where class) []byte {
 	if err != nil || value == string(text[start:]) {
 		return text
 	}
-	return []byte(string(text[:start]) + " " + refold(value, start+1))
+	return []byte(string(text[:start]) + " " + rewrite.Refold(value, start+1))
 }
 
 // lower appends s in lower case.

@@ -55,7 +55,7 @@ func (m *Message) newID() string {
 }
 
 // Date gives a time as RFC 5322 3.3 wants it, with the name of the zone.
-func Date(t time.Time) string { return t.Format("Mon, _2 Jan 2006 15:04:05 -0700 (MST)") }
+func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)") }
 
 // fromLine makes a From field of the envelope sender and the name of the user.
 func (m *Message) fromLine() string {

@@ -18,6 +18,7 @@ type Command struct {
 func Commands() []Command {
 	return []Command{
 		{"check", nil, runCheck, "report what is wrong with the configuration"},
+		{"explain", nil, runExplain, "tell what would become of a message, step by step"},
 		{"help", nil, runHelp, "list the commands"},
 		{"mailq", nil, runMailq, "list the mail queue"},
 		{"postcat", nil, runPostcat, "show a message of the queue"},

@@ -50,6 +50,8 @@ type Host struct {
 	// Check builds all that the server is made of from a configuration, serves
 	// nothing, and reports every problem.
 	Check func(cfg *postconf.Config) []postconf.Problem
+	// Explain tells what would become of a transaction; nothing is sent.
+	Explain func(ctx context.Context, cfg *postconf.Config, q *Question) (*Explanation, error)
 }
 
 // Queue is an open queue.

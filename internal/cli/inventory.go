@@ -33,6 +33,8 @@ func AllSettings() []any {
 var elsewhere = []string{
 	"compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
 	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "smtpd_restriction_classes",
+	// socketmap: tables ask for it by name.
+	"socketmap_max_reply_size",
 	// smtpd has words of its own for these, see its filter.go.
 	"smtpd_milters", "milter_default_action", "smtpd_proxy_filter",
 }

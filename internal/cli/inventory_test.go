@@ -1,24 +1,39 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"postroad/internal/postconf"
+	"postroad/internal/qmgr"
 )
 
 // TestNothingIsIgnoredInSilence: what is set and does nothing is named, with its
 // line; what does something, or is set to its default, is not.
 func TestNothingIsIgnoredInSilence(t *testing.T) {
 	t.Parallel()
+	// Two that nothing reads yet, whichever they are.
+	tagged := postconf.Tagged(AllSettings()...)
+	var planned []string
+	postconf.Params(func(p *postconf.Param) {
+		if p.Type == postconf.String && p.Default == "" && p.StatusIn(tagged) == postconf.Planned &&
+			!slices.Contains(elsewhere, p.Name) && !qmgr.ReadsLimit(p.Name) {
+			planned = append(planned, p.Name)
+		}
+	})
+	if len(planned) < 2 {
+		t.Fatal("nothing is planned any more: this test has no example")
+	}
+	one, two := planned[0], planned[1]
 	cfg, problems := postconf.Parse("/etc/postfix", []byte(`myhostname = mx.test
-smtp_generic_maps = hash:/etc/postfix/generic
+`+one+` = hash:/etc/postfix/generic
 slow_destination_rate_delay = 1s
 biff = no
 my_own = 1
 queue_run_delay = 300s
 max_use = 7
-`), []byte("smtp inet n - n - - smtpd\n  -o smtpd_command_filter=pcre:/x\nslow unix - - n - - smtp\n"), postconf.LoadOptions{})
+`), []byte("smtp inet n - n - - smtpd\n  -o "+two+"=pcre:/x\nslow unix - - n - - smtp\n"), postconf.LoadOptions{})
 	if postconf.HasFatal(problems) {
 		t.Fatal(problems)
 	}
@@ -33,7 +48,7 @@ max_use = 7
 		return strings.Join(lines, "\n")
 	}
 	got := text(false)
-	for _, want := range []string{"main.cf, line 2: parameter smtp_generic_maps has no effect", "master.cf, line 1: parameter smtpd_command_filter has no effect"} {
+	for _, want := range []string{"main.cf, line 2: parameter " + one + " has no effect", "master.cf, line 1: parameter " + two + " has no effect"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing %q in\n%s", want, got)
 		}

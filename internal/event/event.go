@@ -22,6 +22,13 @@ type Counter interface {
 	Count(m *Metrics)
 }
 
+// Unlogged is an Event of which some have no line in the log; they only count.
+type Unlogged interface {
+	Event
+	// Logged tells whether there is a line.
+	Logged() bool
+}
+
 // Sink takes formatted events; Log is the one of production.
 type Sink interface {
 	// Write takes one event of the process named by tag and pid.

@@ -93,6 +93,10 @@ func TestMetricsCount(t *testing.T) {
 	} {
 		e.Count(m)
 	}
+	if err := m.Gauge("queue_messages", "Messages by queue.", map[string]string{"queue": "active"}, func() float64 { return 1 }); err != nil {
+		t.Fatal(err)
+	}
+	// The one that comes later counts.
 	if err := m.Gauge("queue_messages", "Messages by queue.", map[string]string{"queue": "active"}, func() float64 { return 7 }); err != nil {
 		t.Fatal(err)
 	}
@@ -152,4 +156,28 @@ func FuzzPrintable(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLoginCounts: a login that works has no line and counts.
+func TestLoginCounts(t *testing.T) {
+	t.Parallel()
+	for result, e := range map[string]*Login{
+		"ok": {Mechanism: "PLAIN"}, "failed": {Mechanism: "PLAIN", Failed: true}, "error": {Mechanism: "PLAIN", Failed: true, Temporary: true},
+	} {
+		m := NewMetrics()
+		e.Count(m)
+		families, err := m.Registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range families {
+			if f.GetName() == "postroad_smtpd_logins_total" {
+				got = f.GetMetric()[0].String()
+			}
+		}
+		if !strings.Contains(got, `value:"`+result+`"`) || e.Logged() != (result != "ok") {
+			t.Errorf("%s: %s, logged %v", result, got, e.Logged())
+		}
+	}
 }

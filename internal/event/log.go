@@ -159,6 +159,9 @@ func (l *Log) Write(when time.Time, tag string, pid int, e Event) {
 	if c, ok := e.(Counter); ok && l.metrics != nil {
 		c.Count(l.metrics)
 	}
+	if u, ok := e.(Unlogged); ok && !u.Logged() {
+		return
+	}
 	l.mu.Lock()
 	if l.closed || len(l.buf) > logMax {
 		l.lost++

@@ -73,11 +73,12 @@ func NewMetrics() *Metrics {
 }
 
 // Gauge adds a number that is asked for when the metrics are read, such as the
-// length of a queue; labels are constant.
+// length of a queue; labels are constant. A gauge of the same name and labels is
+// replaced: a server that starts again in this process has new sources.
 func (m *Metrics) Gauge(name, help string, labels map[string]string, value func() float64) error {
-	return m.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "postroad", Name: name, Help: help, ConstLabels: labels,
-	}, value))
+	g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "postroad", Name: name, Help: help, ConstLabels: labels}, value)
+	m.Registry.Unregister(g)
+	return m.Registry.Register(g)
 }
 
 // Handler serves the metrics over HTTP in Prometheus's text format.

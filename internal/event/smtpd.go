@@ -221,11 +221,17 @@ func (e *Login) Count(m *Metrics) {
 	if e.Unknown {
 		mechanism = "unknown"
 	}
-	if e.Temporary {
+	switch {
+	case !e.Failed:
+		result = "ok"
+	case e.Temporary:
 		result = "error"
 	}
 	m.Logins.WithLabelValues(mechanism, result).Inc()
 }
+
+// Logged implements Unlogged: a success shows in the line of the message.
+func (e *Login) Logged() bool { return e.Failed }
 
 // TLSEstablished says that a handshake succeeded.
 type TLSEstablished struct {

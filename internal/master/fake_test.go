@@ -71,6 +71,9 @@ func startFake(_ context.Context, g *Generation, rt *Runtime) (Server, error) {
 		}
 	}
 	f.adopt(g)
+	if once, _ := view.Value("fake_dies"); once != "" && g.Number == 1 {
+		close(f.failed)
+	}
 	return f, nil
 }
 

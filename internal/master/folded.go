@@ -113,8 +113,9 @@ func (f *folded) wait(ctx context.Context) error {
 		case <-ctx.Done():
 			running = false
 		case <-f.server.Failed():
-			failed = f.fatal(f.server.Err())
-			running = false
+			if failed = f.again(ctx); failed != nil {
+				running = false
+			}
 		case <-f.opt.Reload:
 			// The error is in the log already.
 			_ = f.reload(ctx)
@@ -129,6 +130,44 @@ func (f *folded) wait(ctx context.Context) error {
 		failed = err
 	}
 	return failed
+}
+
+// restartPause is the time between the failure of a server and the next one.
+const restartPause = time.Second
+
+// again replaces a server that cannot go on, as master replaces a worker that
+// ended: the next one believes only what is on disk. An error ends the process.
+func (f *folded) again(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rt.Master.Errorf("%v -- starting again", f.server.Err())
+	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := f.server.Shutdown(end); err != nil {
+		f.rt.Master.Warnf("end of the server that failed: %v", err)
+	}
+	f.listeners.closeExcept(nil)
+	select {
+	case <-ctx.Done():
+		return nil // wait ends next
+	case <-time.After(restartPause):
+	}
+	all, err := endpoints(f.gen.Config, f.p.Serves)
+	if err != nil {
+		return f.fatal(err)
+	}
+	listeners, list, err := listenerSet(nil).next(all, f.sockets, f.rt.Master.Warnf)
+	if err != nil {
+		return f.fatal(err)
+	}
+	g := &Generation{Number: f.gen.Number + 1, Config: f.gen.Config, Settings: f.gen.Settings, Listeners: list}
+	server, err := f.p.Start(ctx, g, f.rt)
+	if err != nil {
+		listeners.closeExcept(nil)
+		return f.fatal(err)
+	}
+	f.gen, f.listeners, f.server = g, listeners, server
+	return nil
 }
 
 // reload goes over to a new generation.

@@ -75,6 +75,25 @@ func TestFoldedServesReloadsAndStops(t *testing.T) {
 	}
 }
 
+// TestFoldedStartsAgain: a server that fails is replaced within the process.
+func TestFoldedStartsAgain(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	s := newSite(t, port)
+	s.main("fake_dies = once\n")
+	_, stop := runFolded(t, s)
+	eventually(t, "another server serves", func() bool {
+		got, err := greeting(port)
+		return err == nil && got["gen"] == "2"
+	})
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if !strings.Contains(s.log(), "starting again") {
+		t.Errorf("the log does not say so:\n%s", s.log())
+	}
+}
+
 func TestFoldedStartFailures(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)

@@ -50,6 +50,7 @@ const (
 	ownFormats = "table files are read and written without the database library that this tunes"
 	ownQueue   = "the queue has a layout of its own"
 	goRandom   = "random numbers come from the operating system"
+	inMemory   = "TLS sessions are remembered in memory"
 	goTLS      = "the TLS library decides this itself"
 	noCyrus    = "the Cyrus SASL library is not part of this server"
 	noFaults   = "it exists to test Postfix itself"

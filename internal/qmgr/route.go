@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"context"
+	"sort"
 	"strings"
 	"time"
 
@@ -128,7 +129,38 @@ func (m *Manager) plan(msg *message, nums []int32) (plans []*planned, unresolved
 		p.job.rcpts = append(p.job.rcpts, rcpt)
 		p.job.nums = append(p.job.nums, num)
 	}
+	for _, p := range plans {
+		sortRecipients(p.job)
+	}
 	return plans, unresolved
+}
+
+// byAddress orders the recipients of a job by domain and then by address, so that
+// those of one domain travel together when an attempt takes only some.
+type byAddress struct {
+	j    *job
+	keys []string
+}
+
+// sortRecipients puts the recipients of a job in order.
+func sortRecipients(j *job) {
+	if len(j.rcpts) < 2 {
+		return
+	}
+	b := byAddress{j, make([]string, len(j.rcpts))}
+	for i := range j.rcpts {
+		folded := j.rcpts[i].Address.Fold()
+		b.keys[i] = folded.Domain() + "\x00" + string(folded)
+	}
+	sort.Stable(b)
+}
+
+func (b byAddress) Len() int           { return len(b.keys) }
+func (b byAddress) Less(x, y int) bool { return b.keys[x] < b.keys[y] }
+func (b byAddress) Swap(x, y int) {
+	b.keys[x], b.keys[y] = b.keys[y], b.keys[x]
+	b.j.rcpts[x], b.j.rcpts[y] = b.j.rcpts[y], b.j.rcpts[x]
+	b.j.nums[x], b.j.nums[y] = b.j.nums[y], b.j.nums[x]
 }
 
 // route resolves one recipient; a content filter takes all of a message.

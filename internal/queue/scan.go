@@ -260,3 +260,24 @@ func ReadContent(c mail.Content) ([]byte, error) {
 	defer func() { _ = r.Close() }()
 	return io.ReadAll(r)
 }
+
+// Tally counts the messages of the store. Fresh ones have recipients that were
+// never tried; a held message counts as held only.
+type Tally struct{ Messages, Held, Fresh int }
+
+// Count counts messages by their keys alone; it reads no message.
+func (s *Store) Count() (t Tally, err error) {
+	for _, row := range []struct {
+		kind byte
+		n    *int
+	}{{kindEnvelope, &t.Messages}, {kindHold, &t.Held}, {kindArrival, &t.Fresh}} {
+		err := s.scan([]byte{row.kind}, []byte{row.kind + 1}, func(_, _ []byte) error {
+			*row.n++
+			return nil
+		})
+		if err != nil {
+			return Tally{}, err
+		}
+	}
+	return t, nil
+}

@@ -181,6 +181,23 @@ func TestHoldHidesFromIndex(t *testing.T) {
 	}
 }
 
+func TestCount(t *testing.T) {
+	s := openMem(t, vfs.NewMem(), nil)
+	for range 3 {
+		accept(t, s, "text\r\n", "b@example.org")
+	}
+	held, _ := accept(t, s, "text\r\n", "b@example.org")
+	c := s.Change()
+	c.Hold(held.ID, nil)
+	if err := c.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Count()
+	if want := (Tally{Messages: 4, Held: 1, Fresh: 4}); err != nil || got != want {
+		t.Errorf("%+v %v, want %+v", got, err, want)
+	}
+}
+
 func TestIDsNeverRepeat(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)

@@ -1,41 +1,49 @@
 package smtpd
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 
 	"postroad/internal/access"
+	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/wire"
 )
 
-// lookupName finds the client's name: the name of its address must have that
-// address again.
+// lookupName finds the client's name.
 func (s *session) lookupName() {
-	c := &s.peer.Client
-	if s.srv.Names == nil || !c.Addr.IsValid() {
+	if s.srv.Names != nil {
+		LookupName(s.ctx, s.srv.Names, &s.peer.Client, s.log)
+	}
+}
+
+// LookupName finds the name of a client whose name is not known: the name of its
+// address must have that address again. log hears why a name does not count.
+func LookupName(ctx context.Context, names Resolver, c *mail.Peer, log *event.Logger) {
+	if !c.Addr.IsValid() {
 		return
 	}
-	found, err := s.srv.Names.Names(s.ctx, c.Addr)
+	found, err := names.Names(ctx, c.Addr)
 	if err != nil || len(found) == 0 {
-		if err != nil && s.srv.Names.Temporary(err) {
+		if err != nil && names.Temporary(err) {
 			c.NameStatus, c.ReverseStatus = mail.NameTempFail, mail.NameTempFail
 		}
 		return
 	}
 	name := strings.TrimSuffix(found[0], ".")
 	if _, err := netip.ParseAddr(name); err == nil || !wire.ValidDomain(name, false) {
-		s.log.Warnf("%s: malformed hostname %.100s", c.AddrString(), name)
+		log.Warnf("%s: malformed hostname %.100s", c.AddrString(), name)
 		return
 	}
 	c.ReverseName, c.ReverseStatus = name, mail.NameOK
-	addrs, err := s.srv.Names.Addrs(s.ctx, name, c.Addr)
+	addrs, err := names.Addrs(ctx, name, c.Addr)
 	if err != nil {
 		c.NameStatus = mail.NameForged
-		if s.srv.Names.Temporary(err) {
+		if names.Temporary(err) {
 			c.NameStatus = mail.NameTempFail
 		}
-		s.log.Warnf("hostname %s does not resolve to address %s: Name or service not known", name, c.AddrString())
+		log.Warnf("hostname %s does not resolve to address %s: Name or service not known", name, c.AddrString())
 		return
 	}
 	for _, a := range addrs {
@@ -45,7 +53,7 @@ func (s *session) lookupName() {
 		}
 	}
 	c.NameStatus = mail.NameForged
-	s.log.Warnf("hostname %s does not resolve to address %s", name, c.AddrString())
+	log.Warnf("hostname %s does not resolve to address %s", name, c.AddrString())
 }
 
 // classify finds out what the client is to us.

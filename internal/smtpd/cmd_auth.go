@@ -77,6 +77,7 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 		}
 		if done {
 			s.peer.SASL = &mail.SASL{Method: mech, Username: x.Username()}
+			s.log.Emit(&event.Login{Client: s.client(), Mechanism: mech, Username: x.Username()})
 			s.reply(235, "2.7.0", "Authentication successful")
 			return
 		}

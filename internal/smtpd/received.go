@@ -28,7 +28,7 @@ func (s *session) received() string {
 		b.WriteString("\n\tfor <" + printable(s.tx.first.External()) + ">")
 		sep = "; "
 	}
-	b.WriteString(sep + time.Now().Format("Mon, _2 Jan 2006 15:04:05 -0700 (MST)"))
+	b.WriteString(sep + time.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)"))
 	return b.String()
 }
 

@@ -248,9 +248,22 @@ func (s *Server) Sessions() int {
 // content has been accepted is answered for.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	s.closing.Store(true) // Accept may fail from now on
+	var err error
+	if l != nil {
+		err = l.Close()
+	}
+	return errors.Join(err, s.Dismiss(ctx))
+}
+
+// Dismiss ends the sessions of a server that accepts no more: they hear 421 (RFC
+// 5321 3.8) before their next command, and are cut off when ctx ends first.
+func (s *Server) Dismiss(ctx context.Context) error {
+	s.mu.Lock()
 	s.prepare()
 	s.closing.Store(true)
-	l := s.listener
 	for ses := range s.sessions {
 		ses.wake()
 	}
@@ -258,13 +271,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.closeDone()
 	}
 	s.mu.Unlock()
-	var err error
-	if l != nil {
-		err = l.Close()
-	}
 	select {
 	case <-s.done:
-		return err
+		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()

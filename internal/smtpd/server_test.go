@@ -185,6 +185,46 @@ func TestDrainBusy(t *testing.T) {
 	}
 }
 
+// TestDismiss sends off the sessions of a drained server and leaves its listener
+// to the next one.
+func TestDismiss(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := newServer(t, "")
+	ended := make(chan error, 1)
+	// goroutine: the server; ends when it is drained.
+	go func() { ended <- old.Serve(t.Context(), l) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	talk(t, c, "", "220 mx.test ESMTP Postfix")
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := old.Drain(short); !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain returned %v", err)
+	}
+	if err := old.Dismiss(t.Context()); err != nil {
+		t.Error(err)
+	}
+	talk(t, c, "", "421 4.3.2 mx.test Service shutting down")
+	next, _ := newServer(t, "")
+	// goroutine: the next server; ends with Shutdown.
+	go func() { _ = next.Serve(t.Context(), l) }()
+	<-ended
+	if got := greeting(t, l); got != "220 mx.test ESMTP Postfix" {
+		t.Errorf("the next server says %q", got)
+	}
+	if err := next.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // greeting connects and returns the first line.
 func greeting(t *testing.T, l net.Listener) string {
 	t.Helper()

@@ -29,6 +29,9 @@ type journal struct {
 
 // Write implements event.Sink.
 func (j *journal) Write(_ time.Time, _ string, _ int, e event.Event) {
+	if u, ok := e.(event.Unlogged); ok && !u.Logged() {
+		return
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, string(e.AppendText(nil)))

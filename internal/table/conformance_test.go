@@ -63,6 +63,11 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "randmap:{one}", Kind: table.Pattern, Any: true, Found: map[string]string{"a": "one"}},
 		{Spec: "pipemap:{texthash:" + source + ",inline:{joe=Joe}}", Found: map[string]string{"joe@example.com": "Joe"}, Missing: []string{"joe", "long"}},
 		{Spec: "unionmap:{texthash:" + source + ",inline:{long=b,joe@example.com=Joe}}", Found: map[string]string{"joe@example.com": "joe,Joe", "@example.org": fixed["@example.org"], "long": fixed["long"] + ",b"}, Missing: []string{"joe"}},
+		{Spec: "tcp:" + tcpServer(t), Kind: table.Pattern, Found: served, Missing: unserved},
+		{Spec: "socketmap:unix:" + socketmapServer(t) + ":map", Kind: table.Pattern, Found: served, Missing: unserved},
+		{Spec: "memcache:" + write("memcache.cf", "line_size_limit = 200000\nmemcache = unix:"+memcacheServer(t)), Found: servedWords, Missing: unserved},
+		{Spec: "ldap:" + write("ldap.cf", "search_base = dc=test\nquery_filter = (mail=%s)\nserver_host = ldap://"+ldapServer(t)),
+			Found: map[string]string{"ann@test": "ann@store", "bob@test": "bob@store,bob@other"}, Missing: []string{"ann", "@test"}},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
 }

@@ -56,4 +56,53 @@
 //
 // Open is the only reader of table files. A later version that notices changed
 // files replaces the Table inside the Set's entry; nothing else holds file state.
+//
+// # Servers
+//
+// tcp:, socketmap:, memcache: and ldap: ask a server at each lookup, so they are
+// an exception to invariant 2. Opening them asks nothing. remote.go has what they
+// share: at most 32 connections to a server (8 to a directory), kept for 10
+// seconds without work and used for 100 (a minute and 10 minutes); more lookups
+// wait for their turn, within their time. A kept connection that the server closed
+// meanwhile is replaced at once. On a kept connection nothing may come in
+// unasked, and an answer must not be followed by anything: the next lookup would
+// take it for its own. Whatever is no definite answer is an error, and the
+// connection is given up.
+//
+// tcp: is tcp_table(5), with 2xx, 4xx and 5xx replies of at most 4096 bytes. A server that is
+// away is tried 10 times, a second apart; one that hangs costs 100 seconds.
+//
+// socketmap: is socketmap_table(5), over inet: and unix:, with
+// socketmap_max_reply_size. A lost connection is tried once more.
+//
+// memcache: is memcache_table(5), for lookups: memcache, backup, key_format,
+// key_digest, domain, flags, ttl, data_size_limit, line_size_limit, max_try,
+// retry_pause and timeout. An answer of the backup is stored in the server.
+//
+// ldap: is ldap_table(5), with LDAP version 3 whatever version says: server_host
+// (URLs, hosts, several of them), server_port, timeout, search_base, scope,
+// query_filter, domain, result_attribute, special_result_attribute,
+// terminal_result_attribute, leaf_result_attribute, result_format (result_filter),
+// recursion_limit, expansion_limit, size_limit, dereference, chase_referrals,
+// bind, bind_dn, bind_pw, sasl_mechs (EXTERNAL only), sasl_authz_id, start_tls,
+// tls_ca_cert_file, tls_ca_cert_dir, tls_cert, tls_key and tls_require_cert. One
+// search is answered in timeout seconds and with 16 MiB at most, a lookup with all
+// of its searches in 5 minutes.
+//
+// Differences from Postfix:
+//
+//   - A reply with a null byte, with the key of another question, or followed by
+//     another reply is an error; Postfix takes a part of it for the answer. Only
+//     a value of a directory ends at a null byte as it does there.
+//   - tcp: gives up at once when the server hangs or sends a line that is too long,
+//     where Postfix tries 9 times more.
+//   - memcache: answers lookups only: postmap cannot write to it. While the
+//     server is away, answers of the backup are not offered to it.
+//   - ldap: goes on to the next server when one hangs or refuses to authenticate us,
+//     where Postfix does so only when it cannot connect.
+//   - ldap: refuses a bad query_filter when the table is opened; Postfix fails at each
+//     lookup. bind = sasl without EXTERNAL is refused too.
+//   - ldap: verifies certificates as Go does: a common name without a subject
+//     alternative name does not count. tls_cipher_suite, tls_random_file and
+//     debuglevel have no effect. What a server says to a failed bind is not logged.
 package table

@@ -66,6 +66,11 @@ type Options struct {
 	Trusted bool
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
+	// Param returns a parameter of main.cf, for tables like "mysql:name" whose
+	// settings are the parameters name_hosts, name_query and so on.
+	Param func(name string) (value string, ok bool)
+	// depth counts tables that were opened for the list of another table.
+	depth int
 }
 
 // ErrSyntax marks a table name that cannot be read at all, which is a mistake

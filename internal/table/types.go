@@ -31,9 +31,7 @@ var types = []Type{
 	{Name: "hash", open: openHash, write: writeHash, suffix: ".db"},
 	{Name: "inline", open: openInline},
 	{Name: "internal"},
-	{Name: "ldap"},
 	{Name: "lmdb"},
-	{Name: "memcache", remote: true},
 	{Name: "mongodb"},
 	{Name: "mysql"},
 	{Name: "netinfo"},
@@ -43,10 +41,10 @@ var types = []Type{
 	{Name: "pgsql"},
 	{Name: "regexp", open: openRegexp},
 	{Name: "sdbm"},
-	{Name: "socketmap", remote: true},
+	{Name: "socketmap", open: openSocketmap, remote: true},
 	{Name: "sqlite"},
 	{Name: "static", open: openStatic},
-	{Name: "tcp", remote: true},
+	{Name: "tcp", open: openTCP, remote: true},
 	{Name: "texthash", open: openTexthash},
 	{Name: "unix", open: openUnix},
 }
@@ -63,10 +61,19 @@ func wrappers() []Type {
 	}
 }
 
+// databases has the types that make a query from the key. They stand apart from
+// types because opening one opens the tables of its domain list.
+func databases() []Type {
+	return []Type{
+		{Name: "ldap", open: openLDAP},
+		{Name: "memcache", open: openMemcache, remote: true},
+	}
+}
+
 // FindType returns the row of a type; known is false for a word that neither
 // Postfix nor Postroad knows.
 func FindType(name string) (t Type, known bool) {
-	for _, list := range [][]Type{types, wrappers()} {
+	for _, list := range [][]Type{types, wrappers(), databases()} {
 		i := slices.IndexFunc(list, func(t Type) bool { return t.Name == name })
 		if i >= 0 {
 			return list[i], true
@@ -78,7 +85,7 @@ func FindType(name string) (t Type, known bool) {
 // Types returns the names of the types that can be opened, sorted (postconf -m).
 func Types() []string {
 	var names []string
-	for _, t := range slices.Concat(types, wrappers()) {
+	for _, t := range slices.Concat(types, wrappers(), databases()) {
 		if t.open != nil {
 			names = append(names, t.Name)
 		}

@@ -113,7 +113,8 @@ func (x *xfer) verdict(ctx context.Context, cut bool) {
 func (x *xfer) body() error {
 	w := &bodyWriter{s: x.s, limit: x.a.c.Settings.LineLengthLimit, timeout: x.a.c.Settings.DataXferTimeout, start: true}
 	content := x.a.d.Content
-	if b := content.Bytes(); b != nil && !x.convert() {
+	out := &x.a.c.Outgoing
+	if b := content.Bytes(); b != nil && !x.convert() && !out.needed() {
 		w.write(b)
 	} else {
 		r, err := content.Open()
@@ -122,8 +123,11 @@ func (x *xfer) body() error {
 		}
 		defer r.Close()
 		var src io.Reader = r
+		if out.needed() {
+			src = newOutReader(x.ctx, out, x.a.d.Envelope.ID, x.a.d.Logger, r)
+		}
 		if x.convert() {
-			src = newQPReader(r)
+			src = newQPReader(src)
 		}
 		if err := w.copy(src); err != nil {
 			return err

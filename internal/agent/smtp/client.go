@@ -48,6 +48,8 @@ type Config struct {
 	// CacheAlways lists the destinations whose connections are always kept; nil
 	// for none.
 	CacheAlways Matcher
+	// Outgoing is what is done to mail on its way out.
+	Outgoing Outgoing
 	// Log takes remarks that belong to no delivery.
 	Log *event.Logger
 }

@@ -28,7 +28,7 @@ type qpReader struct {
 	// encode tells that the current body is turned into quoted-printable.
 	encode bool
 	// stack holds the boundaries of the containers around.
-	stack [][]byte
+	nest nesting
 	// start tells that the input is at the start of a line.
 	start bool
 }
@@ -96,9 +96,7 @@ func (q *qpReader) headerLine(line []byte, alone bool) {
 	eight := cte == "8bit" || cte == "binary"
 	switch {
 	case strings.HasPrefix(ctype, "multipart/"):
-		if b := boundary(headerValue(q.header, "content-type")); len(b) > 0 && len(q.stack) < maxNesting {
-			q.stack = append(q.stack, b)
-		}
+		q.nest.push(boundary(headerValue(q.header, "content-type")))
 		if eight {
 			label = "7bit"
 		}
@@ -108,7 +106,7 @@ func (q *qpReader) headerLine(line []byte, alone bool) {
 		}
 		// What is inside has a header of its own.
 		q.inHeader = strings.HasPrefix(ctype, "message/rfc822") || strings.HasPrefix(ctype, "message/global")
-	case eight, cte == "" && len(q.stack) == 0:
+	case eight, cte == "" && len(q.nest) == 0:
 		// Without a label at the top, cleanup found 8-bit text in the body.
 		q.encode, label = true, "quoted-printable"
 	}
@@ -117,31 +115,48 @@ func (q *qpReader) headerLine(line []byte, alone bool) {
 	q.out = append(q.out, line...)
 }
 
-// delimiter handles the boundary lines of the containers around (RFC 2046 5.1.1).
+// delimiter handles the boundary lines of the containers around.
 func (q *qpReader) delimiter(line []byte) bool {
-	text := bytes.TrimRight(line, " \t\r\n")
-	if len(text) < 3 || text[0] != '-' || text[1] != '-' {
+	inside, found := q.nest.line(line)
+	if !found {
 		return false
 	}
-	for i := len(q.stack) - 1; i >= 0; i-- {
-		rest, ok := bytes.CutPrefix(text[2:], q.stack[i])
+	q.inHeader, q.encode = inside, false
+	q.out = append(q.out, line...)
+	return true
+}
+
+// nesting holds the boundaries of the containers around (RFC 2046 5.1.1).
+type nesting [][]byte
+
+// push enters a container; one without a boundary, or nested too deep, is text.
+func (n *nesting) push(b []byte) {
+	if len(b) > 0 && len(*n) < maxNesting {
+		*n = append(*n, b)
+	}
+}
+
+// line tells whether a line is a boundary, and whether a part begins with it.
+func (n *nesting) line(line []byte) (inside, found bool) {
+	text := bytes.TrimRight(line, " \t\r\n")
+	if len(text) < 3 || text[0] != '-' || text[1] != '-' {
+		return false, false
+	}
+	for i := len(*n) - 1; i >= 0; i-- {
+		rest, ok := bytes.CutPrefix(text[2:], (*n)[i])
 		if !ok {
 			continue
 		}
 		switch string(rest) {
 		case "":
-			q.stack = q.stack[:i+1]
-			q.inHeader, q.encode = true, false
+			*n = (*n)[:i+1]
+			return true, true
 		case "--":
-			q.stack = q.stack[:i]
-			q.encode = false
-		default:
-			continue
+			*n = (*n)[:i]
+			return false, true
 		}
-		q.out = append(q.out, line...)
-		return true
 	}
-	return false
+	return false, false
 }
 
 // appendRelabelled appends a header with another content-transfer-encoding.

@@ -23,6 +23,10 @@ type Common struct {
 	NeverEHLO  bool `postconf:"smtp_never_send_ehlo"`
 	// AssumeFinal says that an LMTP server delivers to mailboxes.
 	AssumeFinal bool `postconf:"lmtp_assume_final"`
+	// Propagate tells whether extensions survive the generic maps.
+	Propagate []string `postconf:"propagate_unmatched_extensions"`
+	// BodyCheckSize is how much of a part the body checks see.
+	BodyCheckSize int64 `postconf:"body_checks_size_limit"`
 	// QueueDir is where relative UNIX-domain sockets lie.
 	QueueDir string `postconf:"queue_directory"`
 }
@@ -35,6 +39,12 @@ type Settings struct {
 	AddressVerifyTarget string `postconf:"smtp_address_verify_target,lmtp"`
 	// BalanceInetProtocols keeps both families within MXAddressLimit.
 	BalanceInetProtocols bool `postconf:"smtp_balance_inet_protocols,lmtp"`
+	// GenericMaps change addresses on their way out; the checks change lines.
+	GenericMaps        []string `postconf:"smtp_generic_maps,lmtp"`
+	HeaderChecks       []string `postconf:"smtp_header_checks,lmtp"`
+	MIMEHeaderChecks   []string `postconf:"smtp_mime_header_checks,lmtp"`
+	NestedHeaderChecks []string `postconf:"smtp_nested_header_checks,lmtp"`
+	BodyChecks         []string `postconf:"smtp_body_checks,lmtp"`
 	// BindAddress is the source address for IPv4 servers.
 	BindAddress string `postconf:"smtp_bind_address,lmtp"`
 	// BindAddress6 is the source address for IPv6 servers.

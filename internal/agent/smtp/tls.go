@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/tlsmgr"
 )
 
@@ -243,4 +244,23 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 func (c *Client) logTLS() bool {
 	l := c.Settings.TLSLogLevel
 	return l != "" && l[0] > '0' && l[0] <= '9'
+}
+
+// PolicyText describes the TLS policy for a next hop: the level and, when it
+// differs from main.cf, what a policy table adds.
+func (c *Client) PolicyText(ctx context.Context, nexthop mail.Nexthop) string {
+	sites, err := parseSites(string(nexthop), c.Settings.TCPPort, c.LMTP)
+	if err != nil {
+		return "unknown: " + err.Error()
+	}
+	a := &attempt{c: c, site: &sites[0]}
+	p, fail := a.policy(ctx, target{host: sites[0].host, path: sites[0].path})
+	if fail != nil {
+		return "unknown: " + fail.text
+	}
+	text := p.level.String()
+	if len(p.match) > 0 {
+		text += " match=" + strings.Join(p.match, ":")
+	}
+	return text
 }

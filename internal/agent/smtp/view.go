@@ -3,9 +3,12 @@ package smtp
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/postconf"
+	"postroad/internal/rewrite"
 	"postroad/internal/table"
 )
 
@@ -17,7 +20,10 @@ type Deps struct {
 	Own              func(netip.Addr) bool
 	Source4, Source6 netip.Addr
 	Dial             Dialer
-	Log              *event.Logger
+	// Search and Complete are trivial-rewrite's, for the generic maps.
+	Search   table.AddressSearch
+	Complete func(addr string) mail.Address
+	Log      *event.Logger
 }
 
 // FromView makes the agent of a master.cf service whose command is smtp, or
@@ -48,6 +54,17 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 		return finder{m}
 	}
 	cfg.TLSPolicy = maps("_tls_policy_maps", cfg.Settings.TLSPolicyMaps)
+	set := &cfg.Settings
+	cfg.Outgoing = Outgoing{
+		Proto: name, BodyLimit: cfg.Common.BodyCheckSize,
+		Header: maps("_header_checks", set.HeaderChecks), MIME: maps("_mime_header_checks", set.MIMEHeaderChecks),
+		Nested: maps("_nested_header_checks", set.NestedHeaderChecks), Body: maps("_body_checks", set.BodyChecks),
+	}
+	if generic, err := d.Tables.Maps(name+"_generic_maps", set.GenericMaps); err != nil {
+		fatal(err)
+	} else if !generic.Empty() {
+		cfg.Outgoing.Generic = d.generic(generic, slices.Contains(cfg.Common.Propagate, "generic"))
+	}
 	cfg.Passwords = maps("_sasl_password_maps", cfg.Settings.SASLPasswordMaps)
 	if len(cfg.Settings.CacheDestinations) > 0 {
 		list, err := d.Tables.DomainList(name+"_connection_cache_destinations", cfg.Settings.CacheDestinations, false)
@@ -66,6 +83,20 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 			": TLSA records are not looked up; dane is treated as may, and mail for dane-only destinations is deferred"})
 	}
 	return c, problems
+}
+
+// generic looks addresses up in the generic maps.
+func (d *Deps) generic(maps *table.Maps, propagate bool) func(context.Context, mail.Address) (mail.Address, error) {
+	return func(ctx context.Context, addr mail.Address) (mail.Address, error) {
+		hit, err := maps.LookupAddress(ctx, addr, d.Search)
+		if err != nil || !hit.Found {
+			return addr, err
+		}
+		if to := rewrite.Mapped(d.Complete, addr, hit.Value, hit.Extension, propagate, 1); len(to) > 0 {
+			return to[0], nil
+		}
+		return addr, nil
+	}
 }
 
 // finder is a list of tables as this room looks into it.

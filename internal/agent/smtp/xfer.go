@@ -38,8 +38,13 @@ type xfer struct {
 	// heard tells that the server has answered something in this transaction.
 	heard        bool
 	mailRejected bool
-	accepted     int
-	dataOK       bool
+	// ctx ends with the attempt; sender and rcpts are the addresses as the server
+	// hears them, when the generic maps change some.
+	ctx      context.Context
+	sender   mail.Address
+	rcpts    []mail.Address
+	accepted int
+	dataOK   bool
 }
 
 // transact delivers to the open recipients in one transaction. dead tells that
@@ -53,12 +58,17 @@ func (a *attempt) transact(ctx context.Context, s *session) (dead bool) {
 	if !a.fits(s) {
 		return false
 	}
-	x := &xfer{a: a, s: s}
+	x := &xfer{a: a, s: s, ctx: ctx, sender: a.d.Envelope.Sender}
 	a.todo = a.todo[:0]
 	for i, st := range a.state {
 		if st == rcptOpen {
 			a.todo = append(a.todo, i)
 		}
+	}
+	if err := x.generic(); err != nil {
+		a.d.Logger.Warnf("%s: %v", a.d.Envelope.ID, err)
+		a.bulkFail(s, newFailure("4.3.0", "address mapping is not available"), failFinal)
+		return false
 	}
 	if a.c.Settings.SendXForward {
 		x.xf1, x.xf2 = a.xforward(s)
@@ -157,7 +167,12 @@ func (x *xfer) append() {
 	case stMail:
 		x.appendMail()
 	case stRcpt:
-		x.appendRcpt(&x.a.d.Recipients[x.a.todo[x.sendRcpt]])
+		r := &x.a.d.Recipients[x.a.todo[x.sendRcpt]]
+		to := r.Address
+		if x.rcpts != nil {
+			to = x.rcpts[x.sendRcpt]
+		}
+		x.appendRcpt(r, to)
 	case stData:
 		s.out = append(s.out, "DATA"...)
 	}
@@ -168,7 +183,7 @@ func (x *xfer) append() {
 func (x *xfer) appendMail() {
 	s, env := x.s, x.a.d.Envelope
 	out := append(s.out, "MAIL FROM:<"...)
-	out = append(append(out, x.address(env.Sender)...), '>')
+	out = append(append(out, x.address(x.sender)...), '>')
 	// RFC 1870 5; the size is not known when the content may have to be converted.
 	if s.feat&featSize != 0 && (s.feat&feat8Bit != 0 || x.a.c.Common.DisableMIMEConversion) {
 		out = strconv.AppendInt(append(out, " SIZE="...), x.a.d.Content.Size(), 10)
@@ -196,11 +211,31 @@ func (x *xfer) appendMail() {
 	s.out = out
 }
 
-// appendRcpt adds RCPT TO.
-func (x *xfer) appendRcpt(r *mail.Recipient) {
+// generic applies the generic maps to the envelope.
+func (x *xfer) generic() (err error) {
+	rewrite := x.a.c.Outgoing.Generic
+	if rewrite == nil {
+		return nil
+	}
+	if x.sender != "" {
+		if x.sender, err = rewrite(x.ctx, x.sender); err != nil {
+			return err
+		}
+	}
+	x.rcpts = make([]mail.Address, len(x.a.todo))
+	for i, n := range x.a.todo {
+		if x.rcpts[i], err = rewrite(x.ctx, x.a.d.Recipients[n].Address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendRcpt adds RCPT TO for a recipient whom the server knows as to.
+func (x *xfer) appendRcpt(r *mail.Recipient, to mail.Address) {
 	s := x.s
 	out := append(s.out, "RCPT TO:<"...)
-	out = append(append(out, x.address(r.Address)...), '>')
+	out = append(append(out, x.address(to)...), '>')
 	if s.feat&featDSN != 0 { // RFC 3461 4.1, 4.2
 		switch {
 		case r.ORCPT != "":

@@ -1,4 +1,4 @@
-package cleanup
+package rewrite
 
 import "strings"
 
@@ -6,10 +6,10 @@ import "strings"
 // one, as in Postfix.
 const foldAt = 70
 
-// refold lays out an address list whose addresses have changed their length:
+// Refold lays out an address list whose addresses have changed their length:
 // one blank between words, and a new line where the last has become long. used is
 // the length of what stands before it.
-func refold(value string, used int) string {
+func Refold(value string, used int) string {
 	var out strings.Builder
 	for i, item := range splitList(value) {
 		if i > 0 {
@@ -41,7 +41,7 @@ func splitList(value string) []string {
 			c = ' '
 		}
 		if !quoted && depth == 0 {
-			if isBlank(c) {
+			if c == ' ' || c == '\t' {
 				blank = len(item) > 0
 				continue
 			}

@@ -1,0 +1,43 @@
+package access
+
+import "postroad/internal/mail"
+
+// Step is one rule that was evaluated, for whoever wants to see why a verdict is
+// what it is.
+type Step struct {
+	// Depth is 1 for a rule of a list, more for one inside a class or a table's
+	// answer. List is the parameter or class, Index counts in it from 0.
+	Depth int
+	List  string
+	Index int
+	// Rule is the rule as it is written, Key the table key that it found.
+	Rule, Key string
+	// Outcome is "no match", "permit", "reject", or "deferred" when the rule asks
+	// for a refusal in case the command would be permitted.
+	Outcome string
+	// Status is the reply of a refusal.
+	Status mail.Status
+}
+
+// Trace calls f after every rule from now on.
+func (c *Checker) Trace(f func(Step)) { c.trace = f }
+
+// step tells the trace about a rule; held is whether a refusal was held back
+// before it.
+func (c *Checker) step(r *rule, o outcome, held bool) {
+	s := Step{Depth: c.depth, List: r.list.param, Index: r.index, Rule: r.word, Key: c.key}
+	if r.spec != "" {
+		s.Rule += " " + r.spec
+	}
+	switch {
+	case o == permit:
+		s.Outcome = "permit"
+	case o == refuse:
+		s.Outcome, s.Status = "reject", c.verdict.Status
+	case c.ifPermit.active && !held:
+		s.Outcome, s.Status = "deferred", c.ifPermit.verdict.Status
+	default:
+		s.Outcome = "no match"
+	}
+	c.trace(s)
+}

@@ -1,0 +1,114 @@
+package check
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postroad/internal/postconf"
+)
+
+// examine writes a configuration into a directory and returns what is found, a
+// line each, with DIR for the directory.
+func examine(t *testing.T, main, master string, files map[string]os.FileMode) []string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil { // whatever the umask says
+			t.Fatal(err)
+		}
+	}
+	write("main.cf", "compatibility_level = 3.11\nmyhostname = mx.example.test\nmynetworks = 127.0.0.0/8\n"+main, 0o644)
+	write("master.cf", master, 0o644)
+	for name, mode := range files {
+		write(name, "a b\n", mode)
+	}
+	cfg, problems := postconf.Load(dir, postconf.LoadOptions{})
+	var out []string
+	for _, f := range Run(cfg, problems) {
+		place := ""
+		if f.Line > 0 {
+			place = fmt.Sprintf(" %s:%d", filepath.Base(f.File), f.Line)
+		}
+		out = append(out, strings.ReplaceAll(fmt.Sprintf("%s %s%s: %s", f.Severity, f.Code, place, f.Text), dir, "DIR"))
+	}
+	return out
+}
+
+const stock = "smtp inet n - n - - smtpd\nsmtp unix - - n - - smtp\nlocal unix - n n - - local\n"
+
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, main, master string
+		files              map[string]os.FileMode
+		want               []string
+	}{
+		{"nothing", "", stock, nil, nil},
+		{"tables", "virtual_alias_maps = texthash:DIR/there, hash:DIR/away, inline:{a@b=c}\nsmtpd_recipient_restrictions =\n\tcheck_recipient_access cidr:DIR/gone, reject_unauth_destination\n",
+			stock, map[string]os.FileMode{"there": 0o644}, []string{
+				"warning table main.cf:4: table hash:DIR/away: open database DIR/away.db: No such file or directory",
+				"warning table main.cf:5: table cidr:DIR/gone: open DIR/gone: No such file or directory",
+			}},
+		{"no tables", "smtpd_milters = unix:/run/x, inet:1.2.3.4:1\nmailbox_transport = lmtp:unix:private/x\nsmtpd_recipient_restrictions = check_policy_service unix:private/p, reject_unauth_destination\n", stock, nil, nil},
+		{"secrets", "smtpd_tls_key_file = DIR/open.key\nsmtpd_tls_cert_file = DIR/open.key\nsmtp_sasl_password_maps = texthash:DIR/safe\nlmtp_tls_key_file = DIR/gone.key\n",
+			stock + "lmtp unix - - n - - lmtp\n", map[string]os.FileMode{"open.key": 0o644, "safe": 0o600}, []string{
+				"warning secret main.cf:4: DIR/open.key holds a secret and everybody can read it (mode 0644)",
+				"warning secret main.cf:7: DIR/gone.key: no such file",
+			}},
+		{"collision", "", stock + "25 inet n - n - - smtpd\n127.0.0.1:25 inet n - n - - smtpd\n", nil, []string{
+			"error collision master.cf:5: service 127.0.0.1:25/inet wants an address of service 25/inet (DIR/master.cf, line 4)",
+			"warning collision master.cf:1: entry for service smtp/inet is not used: a later one replaces it"}},
+		{"no collision", "inet_interfaces = 192.0.2.1\n", stock + "127.0.0.1:25 inet n - n - - smtpd\n", nil, nil},
+		{"unused", "postscreen_greet_wait = 3s\nslow_destination_rate_delay = 1s\n", stock, nil, []string{
+			"warning unused main.cf:5: slow_destination_rate_delay is set, and master.cf has no service slow",
+			"note unused main.cf:4: postscreen_greet_wait is set, and no service in master.cf runs postscreen"}},
+		{"twice", "mydestination = a.test, b.test\nvirtual_mailbox_domains = inline:{b.test=x}\nrelay_domains = $mydestination, c.test\n", stock, nil, []string{
+			"warning domain-twice main.cf:5: domain b.test is in mydestination and in virtual_mailbox_domains"}},
+		{"open by network", "mynetworks = 10.0.0.0/8 0.0.0.0/0 [::]/0\n", stock, nil, []string{
+			"error open-relay main.cf:4: mynetworks trusts 0.0.0.0/0: everybody in it may relay",
+			"error open-relay main.cf:4: mynetworks trusts [::]/0: everybody in it may relay"}},
+		{"open by permit", "smtpd_relay_restrictions = permit_mynetworks, permit\n", stock, nil, []string{
+			`error open-relay master.cf:1: service smtp/inet permits every recipient: nothing before "permit" refuses foreign destinations`}},
+		{"chroot", "", "smtp inet n - y - - smtpd\n", nil, []string{"note chroot master.cf:1: chroot is not applied: smtp/inet"}},
+		{"habits", "smtp_tls_security_level = encrypt\nmessage_size_limit = 0\n", stock, nil, []string{
+			"warning habit main.cf:4: smtp_tls_security_level = encrypt: mail for every site without TLS waits until it is returned",
+			"warning habit main.cf:5: message_size_limit = 0: there is no limit: one message can fill the disk"}},
+		{"not loaded", "message_size_limit = big\n", stock, nil, []string{
+			"error configuration main.cf:4: bad numerical configuration: message_size_limit = big"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := examine(t, tt.main, tt.master, tt.files)
+			var kept []string
+			for _, line := range got {
+				// What loading says is tested where it is said.
+				if tt.name == "not loaded" || !strings.Contains(line, " configuration ") {
+					kept = append(kept, line)
+				}
+			}
+			if strings.Join(kept, "\n") != strings.Join(tt.want, "\n") {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(kept, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}
+
+// FuzzSpecs: whatever stands in a value, what is taken for a table is part of it.
+func FuzzSpecs(f *testing.F) {
+	f.Add("check_client_access hash:/x, !cidr:{ {1.2.3.4 OK} } unix:/y")
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, spec := range specs(value) {
+			if !strings.Contains(value, spec) {
+				t.Errorf("%q is not in %q", spec, value)
+			}
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package check
+
+import (
+	"strings"
+
+	"postroad/internal/postconf"
+	"postroad/internal/table"
+)
+
+// notTables are parameters whose values look like tables and are none: sockets,
+// policies and expressions.
+var notTables = []string{"milter", "_transport", "_service", "_socket", "_server", "content_filter", "_macros", "_banner", "_command", "proxy_read_maps", "proxy_write_maps", "_cache_database", "_cache_map"}
+
+// tables opens every table that is named somewhere.
+func (r *run) tables(code string) {
+	opened := map[string]bool{}
+	for _, s := range r.settings() {
+		if looksOtherwise(s.name) {
+			continue
+		}
+		for _, spec := range specs(s.value) {
+			if opened[spec] {
+				continue
+			}
+			opened[spec] = true
+			t, err := table.Open(spec, r.options())
+			if err != nil {
+				r.add(Warning, code, s, "table "+clip(spec)+": "+err.Error(), "mail that needs it is deferred until it can be opened")
+				continue
+			}
+			_ = t.Close()
+		}
+	}
+}
+
+func looksOtherwise(name string) bool {
+	for _, part := range notTables {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// specs finds the tables in a value: items "type:name" whose type is one of ours.
+// A list may name them behind a restriction, and other words stand between.
+func specs(value string) []string {
+	var out []string
+	for _, item := range postconf.SplitList(value) {
+		item = strings.TrimPrefix(item, "!")
+		typ, name, ok := strings.Cut(item, ":")
+		if !ok || name == "" || strings.Contains(name, "/") && typ == "unix" {
+			continue
+		}
+		if _, known := table.FindType(typ); known {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// maxClip bounds a piece of the configuration in a finding.
+const maxClip = 200
+
+func clip(s string) string {
+	if len(s) > maxClip {
+		return s[:maxClip] + "..."
+	}
+	return s
+}

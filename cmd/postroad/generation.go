@@ -18,6 +18,7 @@ import (
 	"postroad/internal/qmgr"
 	"postroad/internal/rewrite"
 	"postroad/internal/table"
+	"postroad/internal/verify"
 )
 
 // generation is everything that is built from one reading of the configuration.
@@ -31,6 +32,7 @@ type generation struct {
 	bounce   *bounce.Service
 	qmgr     *qmgr.Generation
 	clients  []*smtp.Client
+	verify   *verify.Setup
 }
 
 // Settings are the main.cf parameters that concern the server as a whole.
@@ -40,6 +42,7 @@ type Settings struct {
 	UTF8           bool   `postconf:"smtputf8_enable"`
 	DefaultTable   string `postconf:"default_database_type"`
 	SyslogName     string `postconf:"syslog_name"`
+	MailName       string `postconf:"mail_name"`
 	MessageLimit   int64  `postconf:"message_size_limit"`
 	// FlushUsers and MailqUsers are those who may ask for what the commands do.
 	FlushUsers   []string `postconf:"authorized_flush_users"`
@@ -57,6 +60,7 @@ type builder struct {
 	users    *privdeliver.Users
 	syncs    *agent.Syncs
 	spool    cleanup.Spool
+	verify   *verify.Cache
 	problems []postconf.Problem
 }
 
@@ -79,6 +83,11 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	gen.cleanup, problems = cleanup.New(b.service(g, "cleanup"), cleanup.Deps{
 		Tables: gen.tables, Rewrite: gen.rewrite, Spool: b.spool, Log: voice("cleanup"),
 		Expanded: gen.reportExpanded,
+		Verified: func(r mail.Recipient, text string) {
+			if err := b.verify.Update(verify.Deliverable, text, r.Original, r.Address); err != nil {
+				log.Warnf("verify: %v", err)
+			}
+		},
 	})
 	b.note(problems)
 	b.note(gen.cleanup.SetPickup(b.service(g, "pickup")))
@@ -86,8 +95,9 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	b.note(b.service(g, "bounce").Decode(&reports))
 	reports.MyOrigin = gen.rewrite.Myorigin()
 	gen.bounce = bounce.New(reports, gen.postReport, voice("bounce"))
-	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Transports: map[mail.Transport]*qmgr.Transport{}}
+	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Probes: gen.rewrite.Probes(), Verify: b.verify, Transports: map[mail.Transport]*qmgr.Transport{}}
 	b.note(b.service(g, "qmgr").Decode(&gen.qmgr.Settings))
+	b.readVerify(gen, b.service(g, "verify"), voice("verify"))
 	b.transports(gen)
 	for _, p := range b.problems {
 		if p.Fatal {

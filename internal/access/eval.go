@@ -114,6 +114,7 @@ func (c *Checker) rejectFor(k kind, st mail.Status, cause error) outcome {
 		c.log("reject_warning", v.Status)
 		return dunno
 	}
+	v.Failure = k == byFailure
 	c.verdict = v
 	return refuse
 }

@@ -17,7 +17,7 @@ type result struct {
 
 // action is what a table said: value is the whole of it.
 type action struct {
-	rule       *rule
+	rule *rule
 	// name is the word in upper case, word as it was written.
 	name, word, text string
 	value            string

@@ -232,6 +232,10 @@ func (t *task) alias(ctx context.Context, name, base string, addr mail.Address, 
 			t.step(addr, mail.Result{Enhanced: "4.3.0", Text: "alias database unavailable"})
 			return true
 		}
+		if hit.Found && t.d.Flags&Shallow != 0 {
+			t.step(addr, mail.Result{Outcome: mail.Deliverable, Enhanced: "2.0.0", Text: "aliased to " + hit.Value})
+			return true
+		}
 		if hit.Found {
 			t.aliasOwner(ctx, key)
 			next := owner{depth: from.depth + 1, source: "alias", user: t.a.defaultUser()}

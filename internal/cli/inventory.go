@@ -16,6 +16,7 @@ import (
 	"postroad/internal/sasl"
 	"postroad/internal/smtpd"
 	"postroad/internal/tlsmgr"
+	"postroad/internal/verify"
 )
 
 // AllSettings are the Settings of every room: a main.cf parameter is implemented
@@ -24,7 +25,7 @@ func AllSettings() []any {
 	return []any{
 		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
-		sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
+		sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, verify.Settings{}, Settings{},
 	}
 }
 
@@ -47,7 +48,7 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 	var problems []postconf.Problem
 	check := func(name, value string, o postconf.Origin) {
 		p, ok := postconf.Find(name)
-		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) {
+		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || p.Name == master.TimeLimit {
 			return
 		}
 		switch p.StatusIn(tagged) {

@@ -74,6 +74,9 @@ type Verdict struct {
 	Rule, List string
 	Index      int
 	Key        string
+	// Failure tells that the refusal is no judgement: something of ours is broken
+	// or could not be asked.
+	Failure bool
 	// Cause is the error behind a temporary verdict; it is for the log only.
 	Cause error
 }

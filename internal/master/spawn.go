@@ -17,6 +17,10 @@ import (
 	"postroad/internal/postconf"
 )
 
+// TimeLimit ends the names of the parameters that limit the time of one service's
+// commands.
+const TimeLimit = "_time_limit"
+
 // spawnProgram is the name of spawn(8) in master.cf.
 const spawnProgram = "spawn"
 
@@ -49,7 +53,7 @@ func readSpawn(cfg *postconf.Config, svc *postconf.Service, owner *Owner) (*spaw
 		return nil, err
 	}
 	s.limit, s.max = set.CommandTime, svc.MaxProc
-	if limit, err := view.Duration(svc.Name + "_time_limit"); err == nil {
+	if limit, err := view.Duration(svc.Name + TimeLimit); err == nil {
 		s.limit = limit
 	}
 	if s.max < 0 {

@@ -72,7 +72,9 @@ missing unix - n n - 0 spawn user=USER argv=/no/such/program
 	if out, err := talk(t, filepath.Join(queue, "public", "shell"), "text\n"); out != want || err != nil {
 		t.Errorf("shell: %q, want %q, %v", out, want, err)
 	}
-	eventually(t, "the exit status is logged", func() bool { return strings.Contains(s.log(), "spawn[") && strings.Contains(s.log(), "command /bin/sh exit status 3") })
+	eventually(t, "the exit status is logged", func() bool {
+		return strings.Contains(s.log(), "spawn[") && strings.Contains(s.log(), "command /bin/sh exit status 3")
+	})
 	if out, err := talk(t, private("missing"), ""); out != "" {
 		t.Errorf("missing: %q, %v", out, err)
 	}

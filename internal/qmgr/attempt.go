@@ -36,6 +36,9 @@ func (m *Manager) attempt(e *entry) *entry {
 	if j.msg.env.Probe {
 		d.Flags |= agent.Verify
 	}
+	if j.msg.env.Verify {
+		d.Flags |= agent.Shallow
+	}
 	if j.msg.env.Trace {
 		d.Flags |= agent.Verbose
 	}
@@ -156,11 +159,12 @@ func (m *Manager) classify(e *entry, d *agent.Delivery, results []mail.Result) (
 		if r.SiteFailure && r.Outcome != mail.Sent {
 			site = r
 		}
-		softened := soft && r.Outcome == mail.Bounced
+		softened := soft && r.Outcome == mail.Bounced && !j.msg.env.Probe
 		if softened {
 			a.res.Outcome = mail.Deferred
 			a.res.Enhanced = "4" + strings.TrimPrefix(a.res.Enhanced, "5")
 		}
+		m.probeAnswer(j.msg.env, &a)
 		m.logResult(j.msg, d, a, softened)
 		switch a.res.Outcome {
 		case mail.Sent, mail.Deliverable, mail.Undeliverable:
@@ -186,6 +190,9 @@ func (m *Manager) logResult(msg *message, d *agent.Delivery, a answer, softened 
 			step := a
 			step.rcpt.Address = s.To
 			step.res = mail.Result{Outcome: s.Outcome, Enhanced: s.Enhanced, Text: s.Text, Relay: s.Relay}
+			if msg.env.Probe {
+				probed(&step.res)
+			}
 			m.logResult(msg, d, step, false)
 		}
 		return

@@ -38,6 +38,9 @@ type Transport struct {
 type Generation struct {
 	Settings   Settings
 	Router     Router
+	// Probes resolves the recipients of probes, Verify takes their answers.
+	Probes Router
+	Verify Verifier
 	Reporter   Reporter
 	Transports map[mail.Transport]*Transport
 	// Fallback delivers what names a transport that does not exist.
@@ -61,6 +64,8 @@ type Manager struct {
 	behind  bool
 	memory  int64
 	running int
+	// probes counts the probes of verify(8) in memory.
+	probes int
 	closed  bool
 	// loading bounds the loaders.
 	loading int

@@ -121,7 +121,7 @@ func (s *session) greet() {
 	switch v := s.access.Client(s.ctx, &s.req); v.Action {
 	case mail.Reject, mail.Disconnect:
 		s.logReject("CONNECT", v.Status)
-		s.chat.refused(v.Status)
+		s.chat.refused(&v)
 		s.flags.denied = true
 		s.errors++
 		s.status(v.Status)

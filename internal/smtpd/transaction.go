@@ -145,7 +145,7 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 		return true
 	}
 	s.logReject(stage, v.Status)
-	s.chat.refused(v.Status)
+	s.chat.refused(&v)
 	s.status(v.Status)
 	if v.Action == mail.Disconnect {
 		s.flags.hangup = true

@@ -22,6 +22,8 @@ type Setup struct {
 	// From is the sender of probes, Post sends them.
 	From Sender
 	Post Post
+	// Log speaks as verify(8).
+	Log *event.Logger
 }
 
 // Cache is what is known about addresses. It is safe for concurrent use and
@@ -29,7 +31,6 @@ type Setup struct {
 type Cache struct {
 	store  Store
 	memory Store
-	log    *event.Logger
 	setup  atomic.Pointer[Setup]
 
 	mu      sync.Mutex
@@ -37,8 +38,8 @@ type Cache struct {
 }
 
 // New returns a Cache. Configure must be called before it is asked.
-func New(store Store, log *event.Logger) *Cache {
-	return &Cache{store: store, memory: NewMemory(), log: log, waiting: map[string][]chan struct{}{}}
+func New(store Store) *Cache {
+	return &Cache{store: store, memory: NewMemory(), waiting: map[string][]chan struct{}{}}
 }
 
 // Configure puts settings in force.
@@ -94,9 +95,18 @@ func (c *Cache) Ask(ctx context.Context, addr mail.Address, wait time.Duration) 
 	return e.status, e.text, nil
 }
 
+// Known tells what is known about an address, without a probe.
+func (c *Cache) Known(addr mail.Address) (Status, string, error) {
+	e, err := c.look(c.setup.Load(), addr)
+	if err != nil {
+		return c.failed(addr, err)
+	}
+	return e.status, e.text, nil
+}
+
 // failed is the answer when the store cannot be read.
 func (c *Cache) failed(addr mail.Address, err error) (Status, string, error) {
-	c.log.Warnf("address verification of %s: %v", addr.External(), err)
+	c.setup.Load().Log.Warnf("address verification of %s: %v", addr.External(), err)
 	return Deferred, unavailable, nil
 }
 
@@ -110,7 +120,7 @@ func (c *Cache) look(s *Setup, addr mail.Address) (entry, error) {
 		now := time.Now()
 		e, ok := parseEntry(raw)
 		if !ok {
-			c.log.Warnf("bad address verify table entry: %.100s", raw)
+			s.Log.Warnf("bad address verify table entry: %.100s", raw)
 		} else if e.probing(now) || !e.expired(&s.Settings, now) {
 			return e, nil
 		}
@@ -133,14 +143,14 @@ func (c *Cache) refresh(ctx context.Context, s *Setup, addr mail.Address, e entr
 	if !e.updated.IsZero() || s.NegativeCache {
 		e.probed = now
 		if err := c.records(s).Put(key(addr), e.String()); err != nil {
-			c.log.Warnf("address verification of %s: %v", addr.External(), err)
+			s.Log.Warnf("address verification of %s: %v", addr.External(), err)
 			return
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postTimeout)
 	defer cancel()
 	if err := s.Post(ctx, s.From.At(now), addr); err != nil {
-		c.log.Warnf("address verification probe to %s: %v", addr.External(), err)
+		s.Log.Warnf("address verification probe to %s: %v", addr.External(), err)
 	}
 }
 
@@ -263,8 +273,8 @@ func (c *Cache) clean(s *Setup) {
 		return c.records(s).Delete(key) == nil
 	})
 	if err != nil {
-		c.log.Warnf("cleanup of the address verification cache: %v", err)
+		s.Log.Warnf("cleanup of the address verification cache: %v", err)
 		return
 	}
-	c.log.Infof("cache %s full cleanup: retained=%d dropped=%d entries", cmp.Or(s.Map, "internal:verify"), retained, dropped)
+	s.Log.Infof("cache %s full cleanup: retained=%d dropped=%d entries", cmp.Or(s.Map, "internal:verify"), retained, dropped)
 }

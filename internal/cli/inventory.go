@@ -48,7 +48,7 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 	var problems []postconf.Problem
 	check := func(name, value string, o postconf.Origin) {
 		p, ok := postconf.Find(name)
-		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || p.Name == master.TimeLimit {
+		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || master.ReadsLimit(cfg, name) {
 			return
 		}
 		switch p.StatusIn(tagged) {

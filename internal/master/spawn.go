@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,9 +18,17 @@ import (
 	"postroad/internal/postconf"
 )
 
-// TimeLimit ends the names of the parameters that limit the time of one service's
+// timeLimit ends the names of the parameters that limit the time of one service's
 // commands.
-const TimeLimit = "_time_limit"
+const timeLimit = "_time_limit"
+
+// ReadsLimit tells whether a parameter is the time limit of a spawn service.
+func ReadsLimit(cfg *postconf.Config, name string) bool {
+	name, ok := strings.CutSuffix(name, timeLimit)
+	return ok && slices.ContainsFunc(cfg.Active(), func(s *postconf.Service) bool {
+		return s.Name == name && s.Program() == spawnProgram
+	})
+}
 
 // spawnProgram is the name of spawn(8) in master.cf.
 const spawnProgram = "spawn"
@@ -53,7 +62,7 @@ func readSpawn(cfg *postconf.Config, svc *postconf.Service, owner *Owner) (*spaw
 		return nil, err
 	}
 	s.limit, s.max = set.CommandTime, svc.MaxProc
-	if limit, err := view.Duration(svc.Name + TimeLimit); err == nil {
+	if limit, err := view.Duration(svc.Name + timeLimit); err == nil {
 		s.limit = limit
 	}
 	if s.max < 0 {

@@ -12,7 +12,8 @@ LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop
 
 # Debian packages whose programs the tests talk to.
 PEERS := postfix postfix-pcre dovecot-core swaks pflogsumm db-util openssl iproute2 \
-	util-linux e2fsprogs procps gcc libc6-dev slapd memcached postfix-ldap
+	util-linux e2fsprogs procps gcc libc6-dev slapd memcached postfix-ldap \
+	postgrey postfix-policyd-spf-python postfwd
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 

@@ -138,16 +138,26 @@ func listedName(what string) string {
 	if last := domain[strings.LastIndexByte(domain, '.')+1:]; last == "" || isDigits(last) {
 		return ""
 	}
-	if ascii, ok := dns.ToASCII(domain); ok {
-		domain = ascii
-	}
+	domain = asciiDomain(domain)
 	if !rewrite.ValidHostname(domain) {
 		return ""
 	}
 	return domain
 }
 
-// unknownName is the name of a client that has none.
+// asciiDomain is a domain as the DNS has it (RFC 5890 2.3.2.1).
+func asciiDomain(domain string) string {
+	if strings.IndexFunc(domain, func(r rune) bool { return r >= 0x80 }) < 0 {
+		return domain
+	}
+	ascii, ok := dns.ToASCII(domain)
+	if !ok {
+		return domain
+	}
+	return ascii
+}
+
+// unknownHost is the name of a client that has none.
 const unknownHost = "unknown"
 
 // addrListed asks a list about the client's address.

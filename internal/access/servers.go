@@ -72,9 +72,7 @@ func (c *Checker) serverAccess(r *rule, kind serverKind, name string, s scope) o
 	if strings.HasPrefix(domain, "[") {
 		return c.literalAccess(r, kind, domain, s)
 	}
-	if ascii, ok := dns.ToASCII(domain); ok {
-		domain = ascii
-	}
+	domain = asciiDomain(domain)
 	hosts, o := c.servers(kind, domain, name)
 	if o != nil {
 		return *o

@@ -384,6 +384,7 @@ func (a *attempt) settle(i int, s *session) *mail.Result {
 func (a *attempt) sent(i int, s *session, enhanced, text string) {
 	r := a.settle(i, s)
 	r.Outcome, r.Enhanced, r.Text = mail.Sent, enhanced, text
+	r.RemoteMTA, r.DiagnosticType, r.Diagnostic = s.t.host, "smtp", text
 	if a.probe() {
 		r.Outcome = mail.Deliverable
 		return
@@ -392,7 +393,6 @@ func (a *attempt) sent(i int, s *session, enhanced, text string) {
 	// it the message leaves the world in which reports are promised.
 	r.DSNPassed = s.feat&featDSN != 0
 	r.Relayed = s.feat&featDSN == 0 && !(a.c.LMTP && a.c.Common.AssumeFinal)
-	r.RemoteMTA, r.DiagnosticType, r.Diagnostic = s.t.host, "smtp", text
 }
 
 // probe tells that nothing is delivered.

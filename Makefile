@@ -7,13 +7,14 @@ DESTDIR ?=
 ROUNDS ?= 200
 
 # The names under which an administrator knows the program.
-LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop \
+LINKS := postfix postconf postmap postalias postqueue postsuper postcat postdrop postmulti \
 	postlog postkick postlock sendmail mailq newaliases
 
 # Debian packages whose programs the tests talk to.
-PEERS := postfix postfix-pcre dovecot-core swaks pflogsumm db-util openssl iproute2 \
-	util-linux e2fsprogs procps gcc libc6-dev slapd memcached postfix-ldap \
-	postgrey postfix-policyd-spf-python postfwd
+PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix-ldap \
+	postfix-lmdb postfix-cdb dovecot-core swaks pflogsumm haproxy amavisd-new db-util openssl iproute2 util-linux \
+	e2fsprogs procps gcc libc6-dev mariadb-server postgresql sqlite3 slapd memcached \
+	lmdb-utils tinycdb postgrey postfix-policyd-spf-python postfwd
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 

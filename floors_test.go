@@ -13,7 +13,7 @@ var floors = map[string]int{
 	"internal/table": 2, "internal/queue": 2, "internal/tlsmgr": 2, "internal/policy": 2,
 	"internal/rewrite": 3, "internal/sasl": 3, "internal/agent": 3, "internal/verify": 3, "internal/check": 3,
 	"internal/access": 4, "internal/cleanup": 4, "internal/bounce": 4, "internal/agent/smtp": 4,
-	"internal/smtpd": 5, "internal/qmgr": 5,
+	"internal/smtpd": 5, "internal/postscreen": 5, "internal/qmgr": 5,
 	"internal/master": 6, "internal/cli": 7,
 	"cmd/postroad": 8,
 }

@@ -75,7 +75,7 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	voice := func(name string) *event.Logger { return log.With(gen.settings.SyslogName+"/"+name, 1) }
 	gen.tables = table.NewSet(table.Options{
 		QueueDir: gen.settings.QueueDirectory, UTF8: gen.settings.UTF8, DefaultType: gen.settings.DefaultTable,
-		Warn: voice("postroad").Warnf,
+		Warn: voice("postroad").Warnf, Info: voice("postroad").Infof, Param: view.Setting, OpenFile: b.rt.Open,
 	})
 	var problems []postconf.Problem
 	gen.rewrite, problems = rewrite.New(b.service(g, "rewrite"), gen.tables, voice("trivial-rewrite"))

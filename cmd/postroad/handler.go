@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -18,12 +17,13 @@ type handler struct{ s *server }
 var _ control.Handler = (*handler)(nil)
 
 // queue is the queue with its manager, or an error while it is not open.
-func (h *handler) queue() (*qmgr.Admin, error) {
+func (h *handler) queue() (*admin, error) {
 	store, m := h.s.door.store.Load(), h.s.manager.Load()
 	if store == nil || m == nil {
 		return nil, errNoStore
 	}
-	return &qmgr.Admin{Store: store, Manager: m, Resubmit: h.s.gen.Load().resubmit}, nil
+	dir := h.s.dir
+	return &admin{dir: dir, Queue: &qmgr.Admin{Store: store, Manager: m, Resubmit: requeue(dir, os.Geteuid(), h.s.pickup.Poke)}}, nil
 }
 
 // List implements control.Queue.
@@ -96,11 +96,6 @@ func (h *handler) Reload(ctx context.Context) error { return h.s.rt.Reload(ctx) 
 func (h *handler) Stop(context.Context) error {
 	h.s.rt.Stop()
 	return nil
-}
-
-// ServeSMTP implements control.Handler: sendmail -bs.
-func (h *handler) ServeSMTP(ctx context.Context, conn net.Conn, p control.Peer) {
-	h.s.serveLocal(ctx, conn, p)
 }
 
 // policy says who may use which command.

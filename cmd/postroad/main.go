@@ -3,10 +3,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"postroad/internal/cli"
+	"postroad/internal/maildrop"
 	"postroad/internal/master"
 	"postroad/internal/postconf"
 	"postroad/internal/privdeliver"
@@ -33,12 +36,12 @@ func main() {
 	}))
 }
 
-// serves tells which inet services are SMTP servers.
-func serves(s *postconf.Service) bool { return s.Program() == "smtpd" }
+// serves tells which inet services are SMTP servers, or the gate before one.
+func serves(s *postconf.Service) bool { return s.Program() == "smtpd" || s.Program() == "postscreen" }
 
 // offline is the queue of a server that does not run.
 type offline struct {
-	qmgr.Admin
+	admin
 	store *queue.Store
 }
 
@@ -55,5 +58,23 @@ func openQueue(_ context.Context, cfg *postconf.Config) (cli.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offline{Admin: qmgr.Admin{Store: store}, store: store}, nil
+	owner, err := ownerOf(dir)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	q := &qmgr.Admin{Store: store, Resubmit: requeue(dir, owner, func() {})}
+	return &offline{admin: admin{Queue: q, dir: dir}, store: store}, nil
+}
+
+// ownerOf is the uid of the server: that of the maildrop.
+func ownerOf(queueDir string) (int, error) {
+	st, err := os.Stat(filepath.Join(queueDir, maildrop.DirName))
+	if err != nil {
+		return 0, err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, errors.New("no owner of the maildrop")
+	}
+	return int(sys.Uid), nil
 }

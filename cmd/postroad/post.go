@@ -84,33 +84,6 @@ func (g *generation) forward(ctx context.Context, f *agent.Forward) (mail.QueueI
 	return g.submit(ctx, s)
 }
 
-// resubmit sends a queued message through cleanup again, as postsuper -r asks:
-// with the recipients as they came in, and as local mail.
-func (g *generation) resubmit(ctx context.Context, env *mail.Envelope, content mail.Content) error {
-	body, err := content.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
-	s := &submission{
-		sender: env.Sender, content: body,
-		params:  cleanup.SenderParams{EnvID: env.EnvID, Ret: env.Ret, SMTPUTF8: env.SMTPUTF8, Body8Bit: env.EightBit},
-		options: cleanup.Options{Origin: mail.OriginLocal, Context: rewrite.Local, Facts: env.Client, Arrived: env.Arrived, NoMilters: true},
-	}
-	seen := map[mail.Address]bool{}
-	for _, r := range env.Recipients {
-		if r.Original != "" {
-			r.Address = r.Original
-		}
-		if !seen[r.Address] {
-			seen[r.Address] = true
-			s.rcpts = append(s.rcpts, r)
-		}
-	}
-	_, err = g.submit(ctx, s)
-	return err
-}
-
 // report is a notification on its way through cleanup.
 type report struct{ msg *cleanup.Message }
 

@@ -4,19 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"postroad/internal/access"
 	"postroad/internal/cleanup"
-	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
+	"postroad/internal/postscreen"
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
 	"postroad/internal/table"
@@ -57,7 +57,11 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	}
 	srv.Rates = s.rates
 	srv.PIDs = &s.pids
+	if svc.Type == "inet" {
+		srv.Master = s.rt.Master
+	}
 	srv.Flush = flusher{s}
+	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Notices = notices{s, set.ErrorRecipient}
 	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
 	if set.PeernameLookup {
@@ -183,31 +187,6 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 	return true, m.FlushSite(domain)
 }
 
-// serveLocal runs sendmail -bs: a session of a local user with the settings of
-// the first SMTP service.
-func (s *server) serveLocal(ctx context.Context, conn net.Conn, _ control.Peer) {
-	s.mu.Lock()
-	var srv *smtpd.Server
-	if len(s.sessions) > 0 {
-		srv = s.sessions[0]
-	}
-	s.mu.Unlock()
-	if srv == nil {
-		_ = conn.Close()
-		return
-	}
-	srv.ServeConn(ctx, loopback{conn})
-}
-
-// loopback gives a local session the address that Postfix gives it.
-type loopback struct{ net.Conn }
-
-// RemoteAddr implements net.Conn.
-func (loopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-// LocalAddr implements net.Conn.
-func (loopback) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
-
 // Abort implements smtpd.Message: the log says that the transaction came to
 // nothing.
 func (m message) Abort() { m.Message.Canceled() }
@@ -215,14 +194,17 @@ func (m message) Abort() { m.Message.Canceled() }
 // checkFilters reports for "postroad check" what the SMTP services say about
 // filters and other settings of theirs when they are built.
 func checkFilters(cfg *postconf.Config) []postconf.Problem {
-	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}})
+	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}, Param: cfg.View(nil).Setting})
 	defer func() { _ = tables.Close() }()
 	var problems []postconf.Problem
 	for _, svc := range cfg.Active() {
-		if svc.Type != "inet" || !serves(svc) {
-			continue
+		var more []postconf.Problem
+		switch {
+		case svc.Type == "inet" && svc.Program() == "postscreen":
+			_, more = postscreen.FromView(cfg.View(svc), postscreen.Deps{Tables: tables, Read: os.ReadFile})
+		case (svc.Type == "inet" || svc.Type == "pass") && svc.Program() == "smtpd":
+			_, more = smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		}
-		_, more := smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
 		problems = append(problems, more...)
 	}
 	return problems

@@ -19,7 +19,9 @@ import (
 	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/master"
+	"postroad/internal/postscreen"
 	"postroad/internal/privdeliver"
 	"postroad/internal/qmgr"
 	"postroad/internal/queue"
@@ -32,7 +34,9 @@ const attemptGrace = 5 * time.Second
 
 // server is the mail system of one process: what runs over all generations.
 type server struct {
-	rt       *master.Runtime
+	rt *master.Runtime
+	// dir is queue_directory.
+	dir      string
 	log      *event.Logger
 	pids     event.PIDs
 	door     storeDoor
@@ -46,21 +50,25 @@ type server struct {
 	verify   *verify.Cache
 	started  time.Time
 
-	mu       sync.Mutex // one reload at a time
-	sessions []*smtpd.Server
-	admin    []func(context.Context) error
+	mu     sync.Mutex // one reload at a time
+	doors  []door
+	caches postscreen.Caches
+	behind atomic.Pointer[map[string]*smtpd.Server]
+	admin  []func(context.Context) error
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan struct{}
+	// opened is closed when the queue has its manager.
+	opened chan struct{}
 	once   sync.Once
 	err    error
 }
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
+	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	s.verify = verify.New(factStore{&s.door})
@@ -76,6 +84,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := rt.DropPrivileges(); err != nil {
 		return nil, err
 	}
+	s.dir = gen.settings.QueueDirectory
 	s.gen.Store(gen)
 	s.verify.Configure(gen.verify)
 	s.runQueue(gen)
@@ -97,7 +106,8 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := gauges.register(rt.Metrics); err != nil {
 		s.log.Errorf("metrics: %v", err)
 	}
-	s.sessions = s.serve(g, gen)
+	s.runStatistics(g, gen)
+	s.doors = s.serve(g, gen)
 	return s, nil
 }
 
@@ -131,6 +141,7 @@ func (s *server) runQueue(gen *generation) {
 		log := s.log.With(gen.settings.SyslogName+"/qmgr", s.pids.Next())
 		m := qmgr.New(store, log, &s.pids, s.gen.Load().qmgr)
 		s.manager.Store(m)
+		close(s.opened)
 		if err := m.Run(s.ctx, attemptGrace); err != nil {
 			s.fail(err)
 		}
@@ -145,30 +156,37 @@ func (s *server) runPickup(gen *generation) {
 	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
 		func() *cleanup.Service { return s.gen.Load().cleanup })
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
+	s.pickup.Returned = func(ctx context.Context, id mail.QueueID) error {
+		select {
+		case <-s.opened:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		q, err := (&handler{s}).queue()
+		if err != nil {
+			return err
+		}
+		_, err = q.Queue.Change(ctx, control.OpDelete, control.Selection{IDs: []mail.QueueID{id}}, func(mail.QueueID) {})
+		return err
+	}
 	// goroutine: pickup; ends with s.ctx.
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }
 
-// serve starts an SMTP server for each inet service.
-func (s *server) serve(g *master.Generation, gen *generation) []*smtpd.Server {
-	var servers []*smtpd.Server
-	for _, l := range g.Listeners {
-		srv, err := s.smtpd(gen, l.Service)
-		if err != nil {
-			s.log.Fatalf("service %s: %v", l.Service.Name, err)
-			continue
-		}
-		servers = append(servers, srv)
-		listener := l.Listener
-		// goroutine: accepts for one service; ends when Shutdown closes the
-		// listener.
-		s.wg.Go(func() {
-			if err := srv.Serve(s.ctx, listener); err != nil && !errors.Is(err, smtpd.ErrServerClosed) {
-				s.log.Errorf("service %s: %v", srv.Service, err)
-			}
-		})
+// runStatistics reports what clients did at most: anvil(8).
+func (s *server) runStatistics(g *master.Generation, gen *generation) {
+	view := g.Config.View(nil)
+	if svc := g.Config.Service("anvil", "unix"); svc != nil {
+		view = g.Config.View(svc)
 	}
-	return servers
+	every, err := view.Duration("anvil_status_update_time")
+	if err != nil {
+		s.log.Warnf("anvil_status_update_time: %v", err)
+		every = 10 * time.Minute
+	}
+	log := s.log.With(gen.settings.SyslogName+"/anvil", s.pids.Next())
+	// goroutine: the reports; ends with s.ctx, with a last one.
+	s.wg.Go(func() { s.rates.Report(s.ctx, every, log) })
 }
 
 // Reload implements master.Server: new sessions and attempts use the new
@@ -180,28 +198,28 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 	if err != nil {
 		return err
 	}
-	old, oldSessions := s.gen.Swap(gen), s.sessions
+	old, oldDoors := s.gen.Swap(gen), s.doors
 	s.verify.Configure(gen.verify)
 	if m := s.manager.Load(); m != nil {
 		m.Reload(gen.qmgr)
 	}
-	s.sessions = s.serve(g, gen)
+	s.doors = s.serve(g, gen)
 	// goroutine: lets the old generation end in its own time; bounded by
 	// oldSessionsGrace.
 	s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, oldSessionsGrace)
 		defer cancel()
 		var drained sync.WaitGroup
-		for _, srv := range oldSessions {
+		for _, d := range oldDoors {
 			// goroutine: one old service; bounded by ctx.
 			drained.Go(func() {
-				if srv.Drain(ctx) == nil {
+				if d.Drain(ctx) == nil {
 					return
 				}
 				// Whoever is still here goes before the tables close.
 				end, cancel := context.WithTimeout(context.Background(), dismissGrace)
 				defer cancel()
-				_ = srv.Dismiss(end)
+				_ = d.Dismiss(end)
 			})
 		}
 		drained.Wait()
@@ -221,9 +239,10 @@ func (s *server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for _, srv := range s.sessions {
-		errs = append(errs, srv.Shutdown(ctx))
+	for _, d := range s.doors {
+		errs = append(errs, d.Shutdown(ctx))
 	}
+	s.caches.Flush()
 	for _, stop := range s.admin {
 		errs = append(errs, stop(ctx))
 	}
@@ -274,6 +293,16 @@ func (s *server) listenControl(gen *generation) error {
 	s.wg.Go(func() {
 		if err := ctl.Serve(s.ctx, ln); err != nil && s.ctx.Err() == nil {
 			s.log.Errorf("control socket: %v", err)
+		}
+	})
+	showq, err := control.ListenShowq(gen.settings.QueueDirectory)
+	if err != nil {
+		return err
+	}
+	// goroutine: shows the queue to monitoring programs; ends with s.ctx.
+	s.wg.Go(func() {
+		if err := control.ServeShowq(s.ctx, showq, &handler{s}, s.log); err != nil && s.ctx.Err() == nil {
+			s.log.Errorf("showq socket: %v", err)
 		}
 	})
 	return nil

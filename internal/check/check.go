@@ -142,5 +142,6 @@ func (r *run) at(name string) setting {
 
 // options are those with which the server opens tables.
 func (r *run) options() table.Options {
-	return table.Options{QueueDir: r.value("queue_directory"), DefaultType: r.value("default_database_type"), Warn: func(string, ...any) {}}
+	return table.Options{QueueDir: r.value("queue_directory"), DefaultType: r.value("default_database_type"),
+		Param: r.main.Setting, Warn: func(string, ...any) {}}
 }

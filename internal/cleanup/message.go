@@ -117,7 +117,7 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 	m.mime.init(s, m.filtered)
 	m.env = mail.Envelope{
 		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
-		Probe: opt.Probe || opt.Verify, Trace: opt.Trace, Verify: opt.Verify, VERP: opt.VERP,
+		Probe: opt.Probe || opt.Verify, Trace: opt.Trace, Verify: opt.Verify, VERP: opt.VERP, FullName: opt.FullName,
 	}
 	if m.env.Arrived.IsZero() {
 		m.env.Arrived = m.head.began

@@ -47,6 +47,9 @@ type Pickup struct {
 	// Refuse returns a message that can never be queued to its sender; an error
 	// means that it must be tried again. When nil, such messages are set aside.
 	Refuse func(ctx context.Context, r *Refusal) error
+	// Returned removes a message from the queue that lies in the maildrop for a new
+	// cleaning, if it is still there; nil when nothing comes back.
+	Returned func(ctx context.Context, id mail.QueueID) error
 
 	dir     string
 	log     *event.Logger
@@ -230,21 +233,22 @@ func (s *submission) run(ctx context.Context) (mail.Status, error) {
 	if err != nil {
 		return mail.Status{}, err
 	}
+	var origID mail.QueueID
+	if back := env.Returned; back != nil {
+		origID = back.ID
+		if s.p.Returned != nil {
+			if err := s.p.Returned(ctx, origID); err != nil {
+				return mail.Status{}, err
+			}
+		}
+	}
 	set := &s.svc.set
-	s.msg, err = s.svc.Begin(ctx, Options{
-		Origin: mail.OriginLocal, Context: rewrite.Local, FullName: env.FullName, Probe: env.Probe, Trace: env.Trace,
-		VERP: env.VERP, Filter: set.ContentFilter,
-		NoAddressMappings:  slices.Contains(set.Override, "no_address_mappings"),
-		NoHeaderBodyChecks: slices.Contains(set.Override, "no_header_body_checks"),
-		NoMilters:          slices.Contains(set.Override, "no_milters"),
-		Facts:              mail.ClientFacts{Name: "localhost", Addr: "127.0.0.1", Proto: "ESMTP", UID: s.d.UID, RewriteContext: "local"},
-	})
-	if err != nil {
+	if s.msg, err = s.svc.Begin(ctx, s.options(env)); err != nil {
 		return mail.Status{}, err
 	}
 	defer s.msg.Abort() // does nothing after Finish
-	s.p.log.Emit(event.Pickup{ID: s.msg.ID(), UID: s.d.UID, From: env.Sender, OrigID: env.OrigID})
-	s.msg.SetSender(env.Sender, SenderParams{EnvID: env.EnvID, Ret: env.Ret, Body8Bit: env.Encoding == "8bit"})
+	s.p.log.Emit(event.Pickup{ID: s.msg.ID(), UID: s.d.UID, From: env.Sender, OrigID: origID})
+	s.msg.SetSender(env.Sender, SenderParams{EnvID: env.EnvID, Ret: env.Ret, SMTPUTF8: env.SMTPUTF8, Body8Bit: env.Encoding == "8bit"})
 	s.addRecipients(env.Recipients)
 	received := "Received: by " + set.Myhostname + " (" + set.MailName + ", from userid " + strconv.Itoa(s.d.UID) + ")\n\tid " +
 		string(s.msg.ID()) + "; " + Date(s.msg.head.began)
@@ -260,9 +264,33 @@ func (s *submission) run(ctx context.Context) (mail.Status, error) {
 	return s.msg.Finish(ctx), nil
 }
 
+// options are how cleanup treats the submission. A message that came back from the
+// queue keeps the time, the client and the rewriting context of its arrival, and
+// milters do not see it again.
+func (s *submission) options(env *maildrop.Envelope) Options {
+	set := &s.svc.set
+	opt := Options{
+		Origin: mail.OriginLocal, Context: rewrite.Local, FullName: env.FullName, Probe: env.Probe, Trace: env.Trace,
+		VERP: env.VERP, Filter: set.ContentFilter,
+		NoAddressMappings:  slices.Contains(set.Override, "no_address_mappings"),
+		NoHeaderBodyChecks: slices.Contains(set.Override, "no_header_body_checks"),
+		NoMilters:          slices.Contains(set.Override, "no_milters"),
+		Facts:              mail.ClientFacts{Name: "localhost", Addr: "127.0.0.1", Proto: "ESMTP", UID: s.d.UID, RewriteContext: "local"},
+	}
+	if env.Returned != nil {
+		opt.Facts, opt.Arrived, opt.NoMilters = env.Returned.Client, env.Queued, true
+	} else if env.Gateway {
+		opt.Facts.RewriteContext = "remote"
+	}
+	if opt.Facts.RewriteContext == "remote" {
+		opt.Context = rewrite.Remote
+	}
+	return opt
+}
+
 func (s *submission) addRecipients(list []maildrop.Recipient) {
 	for _, r := range list {
-		s.msg.AddRecipient(mail.Recipient{Address: r.Address, ORCPT: r.ORCPT, Notify: r.Notify})
+		s.msg.AddRecipient(mail.Recipient{Address: r.Address, Original: r.Original, ORCPT: r.ORCPT, Notify: r.Notify})
 	}
 }
 

@@ -9,9 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -336,5 +338,51 @@ func TestSkipHeader(t *testing.T) {
 		if err != nil || got+string(rest) != want {
 			t.Errorf("%.40q: %q, %v", in, got+string(rest), err)
 		}
+	}
+}
+
+// TestPickupReturned takes a message that postsuper put back: the old one goes first,
+// and what it was stays.
+func TestPickupReturned(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "virtual_alias_maps = inline:{b@v.test=c@v.test}\n")
+	var removed []mail.QueueID
+	fail := errors.New("not now")
+	o.Returned = func(_ context.Context, id mail.QueueID) error {
+		removed = append(removed, id)
+		return fail
+	}
+	env := &mail.Envelope{
+		ID: "E6BA653A086A", Sender: "s@x.test", Arrived: time.Unix(1_795_000_000, 0), EnvID: "id",
+		Recipients: []mail.Recipient{{Address: "b@v.test", Original: "a@v.test", ORCPT: "rfc822;o@v.test", Notify: mail.NotifyDelay}},
+		Client:     mail.ClientFacts{Name: "client.test", Addr: "192.0.2.9", RewriteContext: "remote", UID: -1},
+	}
+	if err := maildrop.Requeue(o.dir, env, textContent("Subject: x\r\nTo: local\r\n\r\nhi\r\n"), os.Geteuid()); err != nil {
+		t.Fatal(err)
+	}
+	if o.scan(context.Background()) || len(o.shop.kept) != 0 {
+		t.Error("taken although the old one could not be removed")
+	}
+	fail = nil
+	if !o.scan(context.Background()) || len(o.shop.kept) != 1 || len(removed) != 2 || removed[1] != env.ID {
+		t.Fatalf("%d messages, removed %q", len(o.shop.kept), removed)
+	}
+	got := o.shop.kept[0]
+	if !got.env.Arrived.Equal(env.Arrived) || got.env.Client != env.Client || got.env.EnvID != "id" {
+		t.Errorf("envelope %+v", got.env)
+	}
+	want := mail.Recipient{Address: "c@v.test", Original: "a@v.test", ORCPT: "rfc822;o@v.test", Notify: mail.NotifyDelay}
+	if len(got.env.Recipients) != 1 || got.env.Recipients[0] != want {
+		t.Errorf("recipients %+v", got.env.Recipients)
+	}
+	if !strings.Contains(got.text, "\r\nTo: local\r\n") {
+		t.Errorf("the header of a stranger was completed: %q", got.text)
+	}
+	line := fmt.Sprintf("uid=%d from=<s@x.test> orig_id=E6BA653A086A", os.Getuid())
+	if !slices.ContainsFunc(o.log.list, func(s string) bool { return strings.HasSuffix(s, line) }) {
+		t.Errorf("log %q", o.log.list)
+	}
+	if left := o.left(t, maildrop.DirName); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"postroad/internal/event"
 	"postroad/internal/postconf"
 	"postroad/internal/table"
 )
@@ -36,19 +35,24 @@ func (e *Env) configDir(option string) string {
 // error text is what follows "fatal: ".
 func (e *Env) load(option string) (*config, error) {
 	dir := e.configDir(option)
-	if dir != postconf.DefaultDir && e.EGID != e.GID && e.UID != 0 {
-		if err := checkAlternate(dir); err != nil {
-			return nil, err
+	if dir != postconf.DefaultDir && e.elevated() {
+		if !listedDir(dir) {
+			e.Errorf("unauthorized configuration directory name: %s", dir)
+			return nil, fmt.Errorf("specify \"alternate_config_directories = %s\" or \"multi_instance_directories = %s\" in %s/main.cf",
+				dir, dir, postconf.DefaultDir)
 		}
 	}
 	c := &config{dir: dir}
 	var problems []postconf.Problem
-	c.Config, problems = postconf.Load(dir, postconf.LoadOptions{Quiet: true})
+	c.Config, problems = postconf.Load(dir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
 	problems = append(problems, c.View(nil).Decode(&c.settings)...)
 	for i := range problems {
 		if problems[i].Fatal {
 			return nil, fmt.Errorf("%v", problems[i].Error())
 		}
+	}
+	if e.elevated() {
+		e.Environ = imported(e.Environ, c.settings.ImportEnvironment)
 	}
 	e.openLog(&c.settings)
 	for i := range problems {
@@ -57,34 +61,13 @@ func (e *Env) load(option string) (*config, error) {
 	return c, nil
 }
 
-// checkAlternate keeps a user from making a set-gid command read a main.cf of
-// the user's own: the directory must be listed in the default main.cf.
-func checkAlternate(dir string) error {
+// listedDir keeps a user from making a set-gid command read a main.cf of the user's
+// own: the directory must be listed in the default main.cf.
+func listedDir(dir string) bool {
 	cfg, _ := postconf.Load(postconf.DefaultDir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
 	var s Settings
 	cfg.View(nil).Decode(&s)
-	if slices.Contains(s.AlternateDirs, dir) || slices.Contains(s.MultiDirs, dir) {
-		return nil
-	}
-	return fmt.Errorf("unauthorized configuration directory name: %s", dir)
-}
-
-// openLog sends diagnostics to the mail log too. A log that cannot be opened,
-// or that is the standard output, is done without.
-func (e *Env) openLog(s *Settings) {
-	if e.log != nil || s.MaillogFile == "/dev/stdout" ||
-		event.CheckLogFile(s.MaillogFile, s.MaillogFilePrefixes) != nil {
-		return
-	}
-	mode, _ := strconv.ParseUint(s.MaillogFilePermissions, 8, 12)
-	log, err := event.OpenLog(event.LogOptions{
-		File: s.MaillogFile, Mode: os.FileMode(mode), Facility: s.SyslogFacility, Hostname: s.Myhostname,
-	})
-	if err != nil {
-		return
-	}
-	e.log = log
-	e.tag = s.SyslogName + "/" + e.Prog
+	return slices.Contains(s.AlternateDirs, dir) || slices.Contains(s.MultiDirs, dir)
 }
 
 // userName is the login name of a uid, or "unknown".
@@ -131,7 +114,7 @@ func openTables(cfg *postconf.Config) (*table.Set, func()) {
 	queue, _ := view.Value("queue_directory")
 	typ, _ := view.Value("default_database_type")
 	utf8, _ := view.Bool("smtputf8_enable")
-	set := table.NewSet(table.Options{QueueDir: queue, UTF8: utf8, DefaultType: typ})
+	set := table.NewSet(table.Options{QueueDir: queue, UTF8: utf8, DefaultType: typ, Param: view.Setting})
 	return set, func() { set.Close() }
 }
 

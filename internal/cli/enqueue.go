@@ -3,16 +3,13 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/user"
 	"strconv"
 	"strings"
 
-	"postroad/internal/control"
 	"postroad/internal/mail"
 	"postroad/internal/maildrop"
 )
@@ -37,34 +34,7 @@ func (e *Env) enqueue(c *config, o *sendmailOptions) int {
 	if err := e.loginSender(c, env.Sender); err != nil {
 		return e.Fatalf(exTempfail, "%s: %v", who, err)
 	}
-	found := 0
-	err = e.drop(c, env, func(w dropWriter) error {
-		limited := &limitWriter{w: w, left: c.settings.MessageSizeLimit}
-		if c.settings.MessageSizeLimit <= 0 {
-			limited.left = -1
-		}
-		if o.probe {
-			return writeProbe(limited, env.Sender, o.recipients)
-		}
-		extracted, err := copyMessage(limited, e.Stdin, o, c.settings.FixLineEndings)
-		if err != nil {
-			return err
-		}
-		found = len(extracted)
-		if found+len(env.Recipients) == 0 {
-			if o.extract {
-				return optionError("No recipient addresses found in message header")
-			}
-			return optionError("Recipient addresses must be specified on the command line or via the -t option")
-		}
-		for _, a := range extracted {
-			if err := w.AddRecipient(maildrop.Recipient{Address: a, Notify: o.notify}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := e.deliver(c, o, env); err != nil {
 		return e.Fatalf(exTempfail, "%s: %v", who, err)
 	}
 	if env.Trace || env.Probe {
@@ -73,11 +43,53 @@ func (e *Env) enqueue(c *config, o *sendmailOptions) int {
 	return 0
 }
 
+// deliver takes a submission to the maildrop.
+func (e *Env) deliver(c *config, o *sendmailOptions, env *maildrop.Envelope) error {
+	d, err := e.openDrop(c)
+	if err != nil {
+		return err
+	}
+	defer d.Abort() // does nothing after Commit
+	if err := d.Begin(env); err != nil {
+		return err
+	}
+	if o.probe {
+		err = writeProbe(d, env.Sender, o.recipients)
+	} else {
+		err = e.copySubmission(c, d, o, env)
+	}
+	if err != nil {
+		return err
+	}
+	return d.Commit()
+}
+
+// copySubmission copies the message from the standard input, and the recipients
+// that -t finds in its header.
+func (e *Env) copySubmission(c *config, d drop, o *sendmailOptions, env *maildrop.Envelope) error {
+	extracted, err := copyMessage(d, e.Stdin, o, c.settings.FixLineEndings)
+	if err != nil {
+		return err
+	}
+	if len(extracted)+len(env.Recipients) == 0 {
+		if o.extract {
+			return optionError("No recipient addresses found in message header")
+		}
+		return optionError("Recipient addresses must be specified on the command line or via the -t option")
+	}
+	for _, a := range extracted {
+		if err := d.AddRecipient(maildrop.Recipient{Address: a, Notify: o.notify}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // submission builds the envelope from the options.
 func (e *Env) submission(c *config, o *sendmailOptions) (*maildrop.Envelope, error) {
 	env := &maildrop.Envelope{
 		Queued: e.now(), FullName: e.fullName(o), EnvID: o.envid, Ret: o.ret, VERP: o.verp, Encoding: o.encoding,
-		Probe: o.probe, Trace: o.verbose == 1,
+		Probe: o.probe, Trace: o.verbose == 1, SMTPUTF8: o.smtputf8, Gateway: o.gateway,
 	}
 	if o.hasSender {
 		list := parseAddresses(o.sender)
@@ -167,26 +179,6 @@ func (e *Env) loginSender(c *config, sender mail.Address) error {
 		}
 	}
 	return fmt.Errorf("not authorized to use sender='%s'", sender)
-}
-
-// errTooBig says that message_size_limit is passed.
-var errTooBig = errors.New("message file too big")
-
-// limitWriter refuses what is beyond a number of bytes; -1 is no limit.
-type limitWriter struct {
-	w    io.Writer
-	left int64
-}
-
-// Write implements io.Writer.
-func (l *limitWriter) Write(p []byte) (int, error) {
-	if l.left >= 0 {
-		if int64(len(p)) > l.left {
-			return 0, errTooBig
-		}
-		l.left -= int64(len(p))
-	}
-	return l.w.Write(p)
 }
 
 // writeProbe writes the message that -bv stands for.
@@ -332,39 +324,4 @@ func (x *extractor) recipients() []mail.Address {
 		return x.resent
 	}
 	return x.plain
-}
-
-// dropWriter takes the content and the recipients of a message.
-type dropWriter interface {
-	io.Writer
-	AddRecipient(maildrop.Recipient) error
-}
-
-// drop puts a message into the maildrop and pokes pickup. A caller without the
-// right to write there goes by way of the set-gid postdrop.
-func (e *Env) drop(c *config, env *maildrop.Envelope, fill func(dropWriter) error) error {
-	w, err := maildrop.Create(c.settings.QueueDirectory, env)
-	if errors.Is(err, os.ErrPermission) {
-		return e.dropByCommand(c, env, fill)
-	}
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if err := fill(w); err != nil {
-		return err
-	}
-	if err := w.Commit(); err != nil {
-		return err
-	}
-	pokePickup(c)
-	return nil
-}
-
-// pokePickup tells a running server about the message. One that does not run
-// finds it at its start.
-func pokePickup(c *config) {
-	ctx, cancel := context.WithTimeout(context.Background(), pokeTimeout)
-	defer cancel()
-	_ = control.NewClient(c.settings.QueueDirectory).Pickup(ctx)
 }

@@ -36,7 +36,7 @@ type Env struct {
 	Host Host
 
 	// log takes diagnostics as tag, once the configuration is read.
-	log *event.Log
+	log diagLog
 	tag string
 }
 

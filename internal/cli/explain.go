@@ -89,7 +89,7 @@ type ExplainedEnd struct {
 }
 
 var errQuestion = errors.New("usage: postroad explain [-c config_dir] [-json] [-service name] [-client name[address]] [-helo name] [-sender address] " +
-	"[-user login] [-tls] [-size bytes] -recipient address ...")
+	"[-user login] [-tls] [-size bytes] address [address]")
 
 // runExplain is "postroad explain": what would happen to a message, step by step,
 // without one. The exit code is 1 when a recipient would be refused.

@@ -11,6 +11,7 @@ import (
 	"postroad/internal/cleanup"
 	"postroad/internal/master"
 	"postroad/internal/postconf"
+	"postroad/internal/postscreen"
 	"postroad/internal/qmgr"
 	"postroad/internal/rewrite"
 	"postroad/internal/sasl"
@@ -25,7 +26,7 @@ func AllSettings() []any {
 	return []any{
 		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
-		sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, verify.Settings{}, Settings{},
+		postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, verify.Settings{}, Settings{},
 	}
 }
 
@@ -37,7 +38,9 @@ var elsewhere = []string{
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
 	// smtpd has words of its own for these, see its filter.go.
-	"smtpd_milters", "milter_default_action", "smtpd_proxy_filter",
+	"smtpd_milters", "milter_default_action",
+	// The inventory reports what smtpd counts.
+	"anvil_status_update_time",
 }
 
 // Unserved reports every parameter that is set, in main.cf or in master.cf, and
@@ -48,7 +51,7 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 	var problems []postconf.Problem
 	check := func(name, value string, o postconf.Origin) {
 		p, ok := postconf.Find(name)
-		if !ok || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || master.ReadsLimit(cfg, name) {
+		if !ok || servedUnderOther(name, tagged) || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || master.ReadsLimit(cfg, name) {
 			return
 		}
 		switch p.StatusIn(tagged) {
@@ -74,4 +77,17 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 		}
 	}
 	return problems
+}
+
+// servedUnderOther tells whether name is a former name of a parameter that counts:
+// the default of that refers to it.
+func servedUnderOther(name string, tagged map[string]bool) bool {
+	if !postconf.Legacy(name) {
+		return false
+	}
+	found := false
+	postconf.Params(func(p *postconf.Param) {
+		found = found || strings.Contains(p.Default, "{$"+name+"}") && p.StatusIn(tagged) == postconf.Implemented
+	})
+	return found
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/control"
@@ -44,12 +45,15 @@ func runPostqueue(e *Env) int {
 			mode, arg = opt, g.Arg
 		}
 	}
-	if len(g.Args()) > 0 || mode == 0 {
+	if len(g.Args()) > 0 {
 		return e.Fatalf(exUnavailable, postqueueUsage)
 	}
 	c, err := e.load(dir)
 	if err != nil {
 		return e.Fatalf(exUnavailable, "%v", err)
+	}
+	if mode == 0 {
+		return e.Fatalf(exUnavailable, postqueueUsage)
 	}
 	if mode == 'p' || mode == 'j' {
 		return e.showQueue(c, mode == 'j')
@@ -66,12 +70,15 @@ func (e *Env) showQueue(c *config, asJSON bool) int {
 		return e.Fatalf(exUnavailable, "User %s(%d) is not allowed to view the mail queue", userName(e.UID), e.UID)
 	}
 	ctx := context.Background()
-	q, err := e.queue(ctx, c, func() { e.Warnf("Mail system is down -- accessing queue directly") })
+	why := func(err error) string {
+		return fmt.Sprintf("Connect to the %s showq service: %s", c.settings.MailName, reason(err))
+	}
+	q, err := e.queue(ctx, c, func(err error) { e.Warnf("Mail system is down -- accessing queue directly (%s)", why(err)) })
 	switch {
 	case control.Denied(err):
-		return e.Fatalf(exUnavailable, "Connect to the %s showq service: Permission denied", c.settings.MailName)
+		return e.Fatalf(exUnavailable, "%s", why(syscall.EACCES))
 	case errors.Is(err, control.ErrUnavailable):
-		return e.Fatalf(exUnavailable, "Queue report unavailable - mail system is down")
+		return e.Fatalf(exUnavailable, "Queue report unavailable - mail system is down (%s)", why(err))
 	case err != nil:
 		return e.Fatalf(exUnavailable, "Queue report unavailable: %v", err)
 	}
@@ -83,17 +90,28 @@ func (e *Env) showQueue(c *config, asJSON bool) int {
 		show = list.json
 	}
 	if err := q.List(ctx, show); err != nil {
-		out.Flush()
-		if errors.Is(err, errOutput) {
-			return 0 // the reader of a pipe went away
+		_ = out.Flush() // the reason is told next
+		if list.lost != nil {
+			return e.lostOutput(list.lost)
 		}
 		return e.Fatalf(exUnavailable, "Queue report unavailable: %v", err)
 	}
 	if !asJSON {
 		list.trailer()
 	}
-	out.Flush()
+	if err := out.Flush(); err != nil {
+		return e.lostOutput(err)
+	}
 	return 0
+}
+
+// lostOutput ends a report that cannot be written. A reader that went away does not
+// want to hear about it.
+func (e *Env) lostOutput(err error) int {
+	if errors.Is(err, syscall.EPIPE) {
+		return exUnavailable
+	}
+	return e.Fatalf(exUnavailable, "output write error: %s", reason(err))
 }
 
 // privileged tells whether the caller is root or owns the mail system.
@@ -117,6 +135,9 @@ func (e *Env) flushQueue(c *config, mode byte, arg string) int {
 		if !validSite(arg) {
 			return e.Fatalf(exUnavailable, "Cannot flush mail queue - invalid destination: \"%s\"", shorten(arg))
 		}
+		if !c.mayFlushSite(arg) {
+			return e.Fatalf(exUnavailable, "Flush service is not configured for destination \"%s\"", arg)
+		}
 		f.Site = arg
 	}
 	err := control.NewClient(c.settings.QueueDirectory).Flush(context.Background(), f)
@@ -126,11 +147,33 @@ func (e *Env) flushQueue(c *config, mode byte, arg string) int {
 	case errors.Is(err, control.ErrNotEligible):
 		return e.Fatalf(exUnavailable, "Flush service is not configured for destination \"%s\"", arg)
 	case errors.Is(err, control.ErrUnavailable):
+		if mode != 'f' {
+			e.Warnf("connect to public/flush: %s", reason(err))
+		}
 		return e.Fatalf(exUnavailable, "Cannot flush mail queue - mail system is down")
 	case control.Denied(err):
 		return e.Fatalf(exUnavailable, "Cannot flush mail queue: Permission denied")
 	}
 	return e.Fatalf(exUnavailable, "Cannot flush mail queue: %v", err)
+}
+
+// mayFlushSite tells whether fast_flush_domains has a site, with a server and
+// without one. A list that cannot be asked is the server's affair.
+func (c *config) mayFlushSite(site string) bool {
+	items, err := c.View(nil).List("fast_flush_domains")
+	if err != nil {
+		return true
+	}
+	set, done := openTables(c.Config)
+	defer done()
+	domains, err := set.DomainList("fast_flush_domains", items, true)
+	if err != nil {
+		return true
+	}
+	ctx, cancel := tableContext()
+	defer cancel()
+	ok, err := domains.Match(ctx, site)
+	return ok || err != nil
 }
 
 // shorten cuts text of a user for a message.
@@ -141,15 +184,14 @@ func shorten(s string) string {
 	return s
 }
 
-// errOutput says that nobody reads the listing any more.
-var errOutput = errors.New("output lost")
-
 // listing prints messages as mailq does.
 type listing struct {
 	w          *bufio.Writer
 	long, utf8 bool
 	messages   int
 	bytes      int64
+	// lost is why the output could not be written.
+	lost error
 }
 
 // text prints one message in the form of sendmail's mailq. The widths follow
@@ -214,11 +256,11 @@ func (l *listing) json(m *control.Entry) error {
 		if i > 0 {
 			io.WriteString(l.w, ", ")
 		}
-		original := r.Original
-		if original == "" {
-			original = r.Address
+		original := ""
+		if given := r.FirstAddress(); given != "" {
+			original = l.external(given)
 		}
-		fmt.Fprintf(l.w, `{"orig_address": %s, "address": %s`, l.quote(l.address(original)), l.quote(l.address(r.Address)))
+		fmt.Fprintf(l.w, `{"orig_address": %s, "address": %s`, l.quote(original), l.quote(l.address(r.Address)))
 		if r.Reason != "" {
 			key := "delay_reason"
 			if r.Bounced {
@@ -238,10 +280,8 @@ func (l *listing) flush() error {
 	if l.w.Buffered() < 2048 {
 		return nil
 	}
-	if l.w.Flush() != nil {
-		return errOutput
-	}
-	return nil
+	l.lost = l.w.Flush()
+	return l.lost
 }
 
 // address prints an address; the null sender is MAILER-DAEMON.

@@ -10,12 +10,20 @@ func Main(args []string, host Host) int {
 		name, rest = filepath.Base(args[0]), args[1:]
 	}
 	if _, ok := Find(name); !ok || ours(name) {
-		if len(rest) == 0 {
-			return runHelp(OSEnv("postroad", nil, host))
+		name = "help"
+		if len(rest) > 0 {
+			name, rest = rest[0], rest[1:]
 		}
-		name, rest = rest[0], rest[1:]
 	}
-	return Run(OSEnv(name, rest, host))
+	e := OSEnv(name, rest, host)
+	if e.elevated() {
+		e.harden()
+		// The caller chooses the name: no other command is made for these rights.
+		if command, ok := Find(name); !ok || !command.Setgid {
+			return e.Fatalf(1, "this program is not to be run with the rights of a group")
+		}
+	}
+	return Run(e)
 }
 
 // Run runs the command that e.Prog names.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"postroad/internal/control"
 	"postroad/internal/mail"
+	"postroad/internal/maildrop"
 	"postroad/internal/queue"
 )
 
@@ -23,6 +25,8 @@ const postcatUsage = "usage: postcat [-b (body text)] [-c config_dir] [-d (decim
 type catOptions struct {
 	body, envelope, header bool
 	types, offsets         bool
+	// names prints the names of record types before text that has none.
+	names bool
 }
 
 // runPostcat is postcat(1). Queue files of Postfix do not exist here: messages
@@ -56,6 +60,8 @@ func runPostcat(e *Env) int {
 			o.offsets = true
 		case 'q':
 			byID = true
+		case 'v':
+			o.names = true
 		}
 	}
 	if !o.body && !o.envelope && !o.header {
@@ -95,7 +101,7 @@ func (e *Env) catMessages(c *config, o *catOptions, ids []string) int {
 	ctx := context.Background()
 	q, err := e.queue(ctx, c, nil)
 	if err != nil {
-		return e.Fatalf(1, "open queue: %v", err)
+		return e.Fatalf(1, "open queue file %s: %s", ids[0], reason(err))
 	}
 	defer q.Close()
 	out := bufio.NewWriter(e.Stdout)
@@ -132,6 +138,7 @@ const (
 	recTime     = 'T'
 	recAttr     = 'A'
 	recFull     = 'F'
+	recVERP     = 'V'
 	recFrom     = 'S'
 	recRcpt     = 'R'
 	recDone     = 'D'
@@ -169,28 +176,38 @@ func (p *catPrinter) message(m *control.Message) error {
 	}
 	if p.o.envelope {
 		p.record(recXtra, fmt.Sprintf(sectionText, "HEADER EXTRACTED", name))
+		p.attributes([]attribute{{"message_id", m.Envelope.MessageID}})
 		p.record(recEnd, fmt.Sprintf(sectionText, "MESSAGE FILE END", name))
 	}
 	return nil
 }
 
-// envelope prints the envelope as records.
+// envelope prints the envelope as records, in Postfix's order.
 func (p *catPrinter) envelope(m *control.Message) {
 	e := m.Envelope
-	p.record(recSize, "message_size: "+fmt.Sprintf(sizeFormat, m.Content.Size(), 0, len(e.Recipients), 0, m.Content.Size(), 0))
+	options := 0
+	if e.SMTPUTF8 {
+		options = 1
+	}
+	p.record(recSize, "message_size: "+fmt.Sprintf(sizeFormat, m.Content.Size(), 0, len(e.Recipients), 0, m.Content.Size(), options))
 	p.record(recTime, "message_arrival_time: "+e.Arrived.Local().Format(timeFormat))
 	p.record(recAttr, "create_time: "+e.Arrived.Local().Format(timeFormat))
-	for _, attr := range catAttributes(e) {
-		p.record(recAttr, "named_attribute: "+attr)
+	p.attributes(messageAttributes(e))
+	if e.FullName != "" {
+		p.record(recFull, "sender_fullname: "+e.FullName)
 	}
 	p.record(recFrom, "sender: "+string(e.Sender))
+	if e.VERP != "" {
+		p.record(recVERP, "verp_delimiters: "+e.VERP)
+	}
+	p.attributes(clientAttributes(e))
 	for i := range e.Recipients {
 		r := &e.Recipients[i]
-		if r.ORCPT != "" {
-			p.record(recAttr, "named_attribute: dsn_orig_rcpt="+r.ORCPT)
-		}
 		if r.Notify != 0 {
 			p.record(recAttr, fmt.Sprintf("named_attribute: notify_flags=%d", postfixNotify(r.Notify)))
+		}
+		if r.ORCPT != "" {
+			p.record(recAttr, "named_attribute: dsn_orig_rcpt="+r.ORCPT)
 		}
 		if r.Original != "" {
 			p.record(recOrig, "original_recipient: "+string(r.Original))
@@ -199,6 +216,18 @@ func (p *catPrinter) envelope(m *control.Message) {
 			p.record(recDone, "done_recipient: "+string(r.Address))
 		} else {
 			p.record(recRcpt, "recipient: "+string(r.Address))
+		}
+	}
+}
+
+// attribute is a named attribute.
+type attribute struct{ name, value string }
+
+// attributes prints those that have a value.
+func (p *catPrinter) attributes(list []attribute) {
+	for _, a := range list {
+		if a.value != "" {
+			p.record(recAttr, "named_attribute: "+a.name+"="+a.value)
 		}
 	}
 }
@@ -217,31 +246,45 @@ func postfixNotify(n mail.Notify) int {
 	return bits
 }
 
-// catAttributes are the named attributes of an envelope, in Postfix's order.
-func catAttributes(e *mail.Envelope) []string {
-	c := &e.Client
-	origin := map[mail.Origin]string{mail.OriginSMTP: c.Name + "[" + c.Addr + "]", mail.OriginLocal: "local"}[e.Origin]
-	list := []struct{ name, value string }{
-		{"log_client_name", c.Name}, {"log_client_address", c.Addr}, {"log_client_port", c.Port},
-		{"log_message_origin", origin}, {"log_helo_name", c.Helo}, {"log_protocol_name", c.Proto},
-		{"client_name", c.Name}, {"reverse_client_name", c.ReverseName}, {"client_address", c.Addr},
-		{"client_port", c.Port}, {"helo_name", c.Helo}, {"protocol_name", c.Proto},
-		{"sasl_method", c.SASLMethod}, {"sasl_username", c.SASLUser}, {"sasl_sender", c.SASLSender},
-		{"log_ident", c.Ident}, {"rewrite_context", c.RewriteContext}, {"envelope_id", e.EnvID},
-	}
-	var out []string
-	for _, a := range list {
-		if a.value != "" && a.value != "[]" {
-			out = append(out, a.name+"="+a.value)
-		}
+// messageAttributes stand before the sender.
+func messageAttributes(e *mail.Envelope) []attribute {
+	list := []attribute{{"log_ident", e.Client.Ident}, {"rewrite_context", e.Client.RewriteContext}, {"envelope_id", e.EnvID}}
+	if e.Origin == mail.OriginInternal {
+		list = []attribute{{"log_message_origin", "local"}}
 	}
 	if e.Ret != mail.RetUnset {
-		out = append(out, fmt.Sprintf("ret_flags=%d", e.Ret))
+		list = append(list, attribute{"ret_flags", strconv.Itoa(int(e.Ret))})
 	}
+	if e.Trace || e.Probe {
+		list = append(list, attribute{"trace_flags", strconv.Itoa(maildrop.TraceFlags(e.Probe, e.Trace))})
+	}
+	return list
+}
+
+// clientAttributes stand behind the sender of a message from the network.
+func clientAttributes(e *mail.Envelope) []attribute {
+	c := &e.Client
+	var list []attribute
 	if e.EightBit {
-		out = append(out, "encoding=8bit")
+		list = append(list, attribute{"encoding", "8bit"})
 	}
-	return out
+	if e.Origin != mail.OriginSMTP {
+		return list
+	}
+	return append(list,
+		attribute{"sasl_method", c.SASLMethod}, attribute{"sasl_username", c.SASLUser}, attribute{"sasl_sender", c.SASLSender},
+		attribute{"log_client_name", c.Name}, attribute{"log_client_address", c.Addr}, attribute{"log_client_port", c.Port},
+		attribute{"log_message_origin", c.Name + "[" + c.Addr + "]"}, attribute{"log_helo_name", c.Helo}, attribute{"log_protocol_name", c.Proto},
+		attribute{"client_name", c.Name}, attribute{"reverse_client_name", c.ReverseName}, attribute{"client_address", c.Addr},
+		attribute{"client_port", c.Port}, attribute{"helo_name", c.Helo}, attribute{"protocol_name", c.Proto})
+}
+
+// line prints a line of the content.
+func (p *catPrinter) line(text string) {
+	if p.o.names {
+		text = "regular_text: " + text
+	}
+	p.record(recLine, text)
 }
 
 // content prints header and body with LF line ends.
@@ -260,10 +303,10 @@ func (p *catPrinter) content(c mail.Content) error {
 			if inHeader && text == "" {
 				inHeader = false
 				if p.o.body {
-					p.record(recLine, text)
+					p.line(text)
 				}
 			} else if (inHeader && p.o.header) || (!inHeader && p.o.body) {
-				p.record(recLine, text)
+				p.line(text)
 			}
 			p.offset += int64(len(line))
 		}

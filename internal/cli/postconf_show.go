@@ -33,6 +33,11 @@ func (p *postconfCmd) load() error {
 	if p.mode&pcDefaults != 0 {
 		return nil
 	}
+	for _, w := range p.usage.Warnings() {
+		if isUndefined(w) {
+			p.Warnf("%s: %s", w.File, w.Text) // a remark of the expansion, ahead of all others
+		}
+	}
 	for _, problem := range p.usage.Errors() {
 		p.Warnf("%s", problem.Error())
 	}
@@ -61,6 +66,9 @@ func fatalText(cfg *postconf.Config, problem postconf.Problem) string {
 	return problem.Error()
 }
 
+// isUndefined tells whether a remark is about a name that nothing defines.
+func isUndefined(w postconf.Problem) bool { return strings.HasPrefix(w.Text, "undefined parameter") }
+
 // showWarnings writes what is wrong with the names. With -q, and for main.cf when
 // only master.cf is shown, it leaves out those that are unused or out of date.
 func (p *postconfCmd) showWarnings() {
@@ -69,6 +77,9 @@ func (p *postconfCmd) showWarnings() {
 	}
 	old := false
 	for _, w := range p.usage.Warnings() {
+		if isUndefined(w) {
+			continue // said already
+		}
 		outOfDate := strings.HasPrefix(w.Text, "support for parameter")
 		if outOfDate || strings.HasPrefix(w.Text, "unused parameter") {
 			if p.mode&pcQuiet != 0 || p.mode&pcMain == 0 && filepath.Base(w.File) != "master.cf" {

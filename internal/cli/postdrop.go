@@ -2,14 +2,12 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"postroad/internal/maildrop"
@@ -18,9 +16,43 @@ import (
 // pokeTimeout bounds the wait for a server that is busy (trigger_timeout).
 const pokeTimeout = 10 * time.Second
 
+// dropStatus are the numbers that postdrop(1) answers with, and what the submitter
+// is told; they are those of Postfix, whose commands may stand on the other side.
+type dropStatus int
+
+const (
+	dropOK    dropStatus = 0
+	dropBad   dropStatus = 1
+	dropWrite dropStatus = 2
+	dropSize  dropStatus = 4
+	dropDeny  dropStatus = 1 << 11
+)
+
+// dropTexts are the words for a status that comes without a reason.
+var dropTexts = map[dropStatus]string{
+	dropBad: "internal protocol error", dropWrite: "queue file write error", dropSize: "message file too big",
+}
+
+// dropError is a submission that was not taken.
+type dropError struct {
+	status dropStatus
+	reason string
+}
+
+// Error implements error.
+func (e *dropError) Error() string {
+	if text := dropTexts[e.status]; text != "" {
+		return text
+	}
+	return e.reason
+}
+
+// errTooBig says that message_size_limit is passed.
+var errTooBig error = optionError("File too large")
+
 // runPostdrop is postdrop(1), the helper of sendmail that may write to the
-// maildrop: it reads records from the standard input and answers with the queue
-// id, a status and a reason.
+// maildrop: it says the queue id, reads records from the standard input, and answers
+// with a status and a reason.
 func runPostdrop(e *Env) int {
 	var dir string
 	g := NewGetopt(e.Args, "c:rv")
@@ -44,11 +76,34 @@ func runPostdrop(e *Env) int {
 	if !c.allowed("authorized_submit_users", c.settings.SubmitUsers, e.UID) {
 		return e.Fatalf(1, "User %s(%d) is not allowed to submit mail", userName(e.UID), e.UID)
 	}
-	name, err := e.copyDrop(c)
-	e.Printf("protocol\x00postdrop_protocol\x00queue_id\x00%s\x00\x00", name)
+	w, err := maildrop.New(c.settings.QueueDirectory)
 	if err != nil {
-		e.Warnf("uid=%d: %v", e.UID, err)
-		e.Printf("status\x001\x00reason\x00%s\x00\x00", err)
+		return e.Fatalf(1, "create file in maildrop: %s", reason(err))
+	}
+	defer w.Abort() // does nothing after Commit
+	defer removeOnSignal(w)()
+	e.Printf("protocol\x00postdrop_protocol\x00queue_id\x00%s\x00\x00", w.Name())
+	in := bufio.NewReader(e.Stdin)
+	err = e.copyDrop(c, w, in)
+	var failed *dropError
+	switch {
+	case errors.Is(err, maildrop.ErrEarlyEnd):
+		return 0 // the submitter gave up
+	case errors.Is(err, maildrop.ErrFormat):
+		return e.Fatalf(1, "uid=%d: %v", e.UID, err)
+	case errors.As(err, &failed):
+	case err != nil:
+		failed = &dropError{status: dropWrite, reason: reason(err)}
+		if errors.Is(err, errTooBig) || errors.Is(err, syscall.EFBIG) {
+			failed = &dropError{status: dropSize, reason: errTooBig.Error()}
+		}
+		e.Warnf("uid=%d: %s", e.UID, failed.reason)
+	}
+	if failed != nil {
+		w.Abort()
+		// The submitter reads the answer when it has said everything.
+		_, _ = io.Copy(io.Discard, in)
+		e.Printf("status\x00%d\x00reason\x00%s\x00\x00", failed.status, failed.reason)
 		return 1
 	}
 	e.Printf("status\x000\x00reason\x00\x00\x00")
@@ -56,161 +111,84 @@ func runPostdrop(e *Env) int {
 	return 0
 }
 
-// copyDrop copies one message from the standard input to the maildrop. What
-// the records claim is checked on the way; the owner of the file is the caller.
-func (e *Env) copyDrop(c *config) (string, error) {
-	d := maildrop.NewDecoder(bufio.NewReader(e.Stdin))
+// dropSignals end a submission.
+var dropSignals = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
+
+// removeOnSignal removes an unfinished file when the user interrupts its command.
+// The function that it returns ends that.
+func removeOnSignal(w *maildrop.Writer) func() {
+	caught, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(caught, dropSignals...)
+	// goroutine: waits for a signal; ends with the submission.
+	go func() {
+		select {
+		case <-caught:
+			if w.Remove() {
+				os.Exit(1)
+			}
+		case <-done:
+		}
+	}()
+	return func() { signal.Stop(caught); close(done) }
+}
+
+// copyDrop copies one message to the maildrop. What the records claim is checked on
+// the way; the owner of the file is the caller.
+func (e *Env) copyDrop(c *config, w *maildrop.Writer, in io.Reader) error {
+	d := maildrop.NewDecoder(in)
 	env, err := d.Envelope()
 	if err != nil {
-		return "", err
+		return err
 	}
 	env.Queued = e.now()
 	if err := e.loginSender(c, env.Sender); err != nil {
-		return "", err
+		return &dropError{status: dropDeny, reason: err.Error()}
 	}
-	w, err := maildrop.Create(c.settings.QueueDirectory, env)
-	if err != nil {
-		return "", err
+	if err := w.Begin(env); err != nil {
+		return err
 	}
-	defer w.Abort()
-	limit := &limitWriter{w: w, left: c.settings.MessageSizeLimit}
-	if c.settings.MessageSizeLimit <= 0 {
-		limit.left = -1
-	}
-	lf := &lfWriter{w: limit}
+	lf := &maildrop.LineFeeds{W: c.limited(w)}
 	if err := d.Content(lf); err != nil {
-		if errors.Is(err, errTooBig) {
-			err = optionError("File too large")
-		}
-		return w.Name(), err
+		return err
 	}
-	if err := lf.end(); err != nil {
-		return w.Name(), err
+	if err := lf.End(); err != nil {
+		return err
 	}
 	extracted, err := d.Extracted(env)
 	if err != nil {
-		return w.Name(), err
+		return err
 	}
 	for _, r := range extracted {
 		if err := w.AddRecipient(r); err != nil {
-			return w.Name(), err
+			return err
 		}
 	}
 	if len(env.Recipients)+len(extracted) == 0 {
-		return w.Name(), errors.New("malformed input")
+		return &dropError{status: dropBad}
 	}
-	return w.Name(), w.Commit()
+	return w.Commit()
 }
 
-// lfWriter turns CRLF into LF; a CR that no LF follows stays.
-type lfWriter struct {
-	w  io.Writer
-	cr bool
+// limited is w with message_size_limit.
+func (c *config) limited(w io.Writer) io.Writer {
+	if c.settings.MessageSizeLimit <= 0 {
+		return w
+	}
+	return &limitWriter{w: w, left: c.settings.MessageSizeLimit}
+}
+
+// limitWriter refuses what is beyond a number of bytes.
+type limitWriter struct {
+	w    io.Writer
+	left int64
 }
 
 // Write implements io.Writer.
-func (l *lfWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	if l.cr && (len(p) == 0 || p[0] != '\n') {
-		if _, err := l.w.Write([]byte{'\r'}); err != nil {
-			return 0, err
-		}
+func (l *limitWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > l.left {
+		l.left = -1
+		return 0, errTooBig
 	}
-	l.cr = false
-	if len(p) > 0 && p[len(p)-1] == '\r' {
-		l.cr, p = true, p[:len(p)-1]
-	}
-	_, err := l.w.Write(bytes.ReplaceAll(p, []byte("\r\n"), []byte{'\n'}))
-	return n, err
-}
-
-// end writes a CR that was held back.
-func (l *lfWriter) end() error {
-	if !l.cr {
-		return nil
-	}
-	l.cr = false
-	_, err := l.w.Write([]byte{'\r'})
-	return err
-}
-
-// dropByCommand sends a message through the set-gid postdrop command.
-func (e *Env) dropByCommand(c *config, env *maildrop.Envelope, fill func(dropWriter) error) error {
-	command := postdropPath(c)
-	piped := *env
-	piped.Queued = time.Time{}
-	env = &piped
-	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(command, "-r")
-	cmd.Env = append(append([]string(nil), e.Environ...), "MAIL_CONFIG="+c.dir)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	in, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		return fmt.Errorf("unable to execute %s -r: %w", command, err)
-	}
-	err = fillPipe(in, env, fill)
-	if err != nil {
-		// Without the end record postdrop removes the file.
-		in.Close()
-		_ = cmd.Wait()
-		return err
-	}
-	in.Close()
-	waitErr := cmd.Wait()
-	io.Copy(e.Stderr, &stderr)
-	fields := strings.Split(stdout.String(), "\x00")
-	status, reason := "", ""
-	for i := 0; i+1 < len(fields); i++ {
-		switch fields[i] {
-		case "status":
-			status = fields[i+1]
-		case "reason":
-			reason = fields[i+1]
-		}
-	}
-	switch {
-	case status == "0":
-		return nil
-	case reason != "":
-		return errors.New(reason)
-	case waitErr != nil:
-		return fmt.Errorf("command \"%s -r\": %w", command, waitErr)
-	}
-	return fmt.Errorf("command \"%s -r\" did not report success", command)
-}
-
-// postdropPath is the postdrop beside this program or, where that has none, in
-// command_directory. Postfix's own will do.
-func postdropPath(c *config) string {
-	if exe, err := os.Executable(); err == nil {
-		if beside := filepath.Join(filepath.Dir(exe), "postdrop"); setgid(beside) {
-			return beside
-		}
-	}
-	dir, _ := c.View(nil).Value("command_directory")
-	return filepath.Join(dir, "postdrop")
-}
-
-// setgid tells whether a program runs with the rights of its group.
-func setgid(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Mode()&os.ModeSetgid != 0
-}
-
-// fillPipe writes the records of a message.
-func fillPipe(in io.Writer, env *maildrop.Envelope, fill func(dropWriter) error) error {
-	enc, err := maildrop.NewEncoder(in, env)
-	if err != nil {
-		return err
-	}
-	if err := fill(enc); err != nil {
-		return err
-	}
-	if err := enc.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return err
-	}
-	return nil
+	l.left -= int64(len(p))
+	return l.w.Write(p)
 }

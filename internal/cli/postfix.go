@@ -17,7 +17,7 @@ import (
 	"postroad/internal/postconf"
 )
 
-const postfixUsage = "Usage: postfix start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate)"
+const postfixUsage = "Usage: postfix start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate, tls, non-bdb)"
 
 // postfixCommand is one command of postfix(1).
 type postfixCommand struct {
@@ -37,9 +37,14 @@ func postfixCommands() []postfixCommand {
 		{"check", (*Env).postfixCheck},
 		{"status", (*Env).postfixStatus},
 		{"logrotate", (*Env).postfixLogrotate},
-		// Nothing is installed that these could repair.
-		{"set-permissions", func(*Env, *postfixRun) int { return 0 }},
-		{"upgrade-configuration", func(*Env, *postfixRun) int { return 0 }},
+		{"set-permissions", (*Env).postfixPermissions},
+		{"upgrade-configuration", (*Env).postfixUpgrade},
+		{"post-install", (*Env).postfixUpgrade},
+		{"tls", (*Env).postfixTLS},
+		{"non-bdb", (*Env).postfixNonBDB},
+		{"drain", (*Env).postfixStop},
+		{"quick-stop", (*Env).postfixStop},
+		{"quick-start", (*Env).postfixStart},
 	}
 }
 
@@ -78,6 +83,9 @@ func runPostfix(e *Env) int {
 		e.Errorf("to submit mail, use the Postfix sendmail command")
 		return e.Fatalf(1, "the postfix command is reserved for the superuser")
 	}
+	if wrapper := c.settings.MultiWrapper; wrapper != "" && dir == "" && e.Getenv("MAIL_CONFIG") == "" {
+		return e.wrapped(wrapper, g.Args())
+	}
 	ctl := &postfixRun{config: c}
 	for _, p := range c.View(nil).Decode(&ctl.master) {
 		if p.Fatal {
@@ -85,7 +93,7 @@ func runPostfix(e *Env) int {
 		}
 	}
 	// The script of Postfix logs under its own name and prints that of postlog.
-	e.Prog, e.tag = "postfix/postlog", c.settings.SyslogName+"/postfix-script"
+	e.Prog, e.tag = c.settings.SyslogName+"/postlog", c.settings.SyslogName+"/postfix-script"
 	name := ""
 	if rest := g.Args(); len(rest) > 0 {
 		name, ctl.args = rest[0], rest[1:]

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,7 +32,7 @@ func runPostkick(e *Env) int {
 	}
 	client := control.NewClient(c.settings.QueueDirectory)
 	class, service, request := args[0], args[1], args[2]
-	err = errors.New("no such service")
+	err = syscall.ENOENT
 	switch {
 	case class == "public" && service == "pickup":
 		err = client.Pickup(context.Background())
@@ -42,7 +43,9 @@ func runPostkick(e *Env) int {
 		}
 	}
 	if err != nil {
-		e.Warnf("connect to %s/%s: %v", class, service, err)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			e.Warnf("unable to look up %s/%s: %s", class, service, reason(err))
+		}
 		e.Warnf("Cannot contact class %s service %s - perhaps the mail system is down", class, service)
 		return 1
 	}
@@ -107,6 +110,10 @@ func runPostlock(e *Env) int {
 		style = c.settings.MailboxLock
 	}
 	unlock, err := lockFolder(args[0], style)
+	var unknown *lockStyleError
+	if errors.As(err, &unknown) {
+		return e.Fatalf(exTempfail, "%v", err)
+	}
 	if err != nil {
 		return e.Fatalf(exTempfail, "open file %s: %v", args[0], err)
 	}
@@ -123,23 +130,46 @@ func runPostlock(e *Env) int {
 	case errors.As(err, &exit):
 		return 1
 	}
-	return e.Fatalf(exTempfail, "execvp %s: %s", args[1], reason(err))
+	return e.Fatalf(1, "execvp %s: %s", args[1], reason(err))
+}
+
+// lockStyleError is a word in a lock style that is none.
+type lockStyleError struct{ word, style string }
+
+// Error implements error.
+func (e *lockStyleError) Error() string {
+	return fmt.Sprintf("unknown mailbox_delivery_lock value \"%s\" in \"%s\"", e.word, e.style)
 }
 
 // lockFolder takes the locks that a style such as "fcntl, dotlock" names.
 func lockFolder(path, style string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, errors.New(reason(err))
+	words := strings.FieldsFunc(style, func(r rune) bool { return strings.ContainsRune(", \t", r) })
+	for _, word := range words {
+		if word != "flock" && word != "fcntl" && word != "dotlock" {
+			return nil, &lockStyleError{word: word, style: style}
+		}
 	}
-	undo := []func(){func() { f.Close() }}
+	var undo []func()
 	unlock = func() {
 		for i := len(undo) - 1; i >= 0; i-- {
 			undo[i]()
 		}
 	}
-	for _, word := range strings.FieldsFunc(style, func(r rune) bool { return strings.ContainsRune(", \t", r) }) {
-		var try func() error
+	// The lock file first: it needs no folder.
+	if slices.Contains(words, "dotlock") {
+		if err := retryLock(func() error { return dotlock(path) }); err != nil {
+			return nil, fmt.Errorf("unable to create lock file %s.lock: %s", path, reason(err))
+		}
+		undo = append(undo, func() { _ = os.Remove(filepath.Clean(path) + ".lock") })
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		unlock()
+		return nil, errors.New(reason(err))
+	}
+	undo = append(undo, func() { f.Close() })
+	for _, word := range words {
+		try := func() error { return nil }
 		switch word {
 		case "flock":
 			try = func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
@@ -147,17 +177,8 @@ func lockFolder(path, style string) (unlock func(), err error) {
 			try = func() error {
 				return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK})
 			}
-		case "dotlock":
-			try = func() error { return dotlock(path) }
-			undo = append(undo, func() { _ = os.Remove(path + ".lock") })
-		default:
-			unlock()
-			return nil, fmt.Errorf("unknown lock style \"%s\"", word)
 		}
 		if err := retryLock(try); err != nil {
-			if word == "dotlock" {
-				undo = undo[:len(undo)-1] // somebody else's
-			}
 			unlock()
 			return nil, fmt.Errorf("unable to lock for exclusive access: %s", reason(err))
 		}
@@ -169,8 +190,8 @@ func lockFolder(path, style string) (unlock func(), err error) {
 func retryLock(try func() error) error {
 	var err error
 	for i := range lockAttempts {
-		if err = try(); err == nil {
-			return nil
+		if err = try(); err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			return err // waiting does not help
 		}
 		if i+1 < lockAttempts {
 			time.Sleep(lockPause)

@@ -19,6 +19,7 @@ const maxLogLine = 64 << 10
 
 // runPostlog is postlog(1): it writes lines to the mail log for scripts.
 func runPostlog(e *Env) int {
+	e.Prog = "postfix/postlog" // on the standard error, whatever the tag
 	var dir, tag string
 	level := ""
 	g := NewGetopt(e.Args, "c:ip:t:v")
@@ -44,11 +45,10 @@ func runPostlog(e *Env) int {
 			tag = string(event.AppendPrintable(nil, g.Arg))
 		}
 	}
-	c, err := e.load(dir)
-	if err != nil {
+	if _, err := e.load(dir); err != nil {
 		return e.Fatalf(1, "%v", err)
 	}
-	e.postlogTag(c, tag)
+	e.postlogTag(tag)
 	if words := g.Args(); len(words) > 0 {
 		e.diag(level, "%s", []any{strings.Join(words, " ")})
 		return 0
@@ -63,15 +63,11 @@ func runPostlog(e *Env) int {
 
 // postlogTag sets the name under which lines are written: -t or MAIL_LOGTAG
 // stands alone.
-func (e *Env) postlogTag(c *config, tag string) {
+func (e *Env) postlogTag(tag string) {
 	if tag == "" {
 		tag = e.Getenv("MAIL_LOGTAG")
 	}
 	if tag != "" {
 		e.tag = tag
-		e.Prog = tag
-	}
-	if e.tag == "" {
-		e.tag = c.settings.SyslogName + "/" + e.Prog
 	}
 }

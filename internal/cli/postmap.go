@@ -31,6 +31,7 @@ type mapTool struct {
 	*Env
 	alias    bool
 	settings mapSettings
+	view     *postconf.View
 
 	incremental, list, asJSON   bool
 	keepCase, noUTF8, bare      bool
@@ -49,9 +50,9 @@ func runPostalias(e *Env) int { return (&mapTool{Env: e, alias: true}).run() }
 
 // usage is the text for a wrong command line.
 func (m *mapTool) usage() string {
-	options := "bfFhijmnNoprsuUvw"
+	options := "bfFhimnNoprsuUvw"
 	if m.alias {
-		options = "Nfijnoprsuvw"
+		options = "Nfinoprsuvw"
 	}
 	return fmt.Sprintf("usage: %s [-%s] [-c config_dir] [-d key] [-q key] [map_type:]file...", m.Prog, options)
 }
@@ -100,7 +101,7 @@ func (m *mapTool) run() int {
 }
 
 // errOneOf is the complaint about two things to do.
-var errOneOf = errors.New("specify only one of -s -q or -d")
+var errOneOf = errors.New("specify only one of -d -i -q or -s")
 
 // option takes one option.
 func (m *mapTool) option(option byte, arg string) error {
@@ -109,7 +110,7 @@ func (m *mapTool) option(option byte, arg string) error {
 		'm': &m.mime, 'n': &m.bare, 'o': &m.keepOwner, 'p': &m.plainMode, 'r': &m.replace, 's': &m.list,
 		'u': &m.noUTF8, 'w': &m.ignore,
 	}
-	if strings.IndexByte("sqd", option) >= 0 && (m.list || m.hasQuery || m.hasRemove) {
+	if strings.IndexByte("sqdi", option) >= 0 && (m.list || m.hasQuery || m.hasRemove || m.incremental) {
 		return errOneOf
 	}
 	switch option {
@@ -128,25 +129,29 @@ func (m *mapTool) option(option byte, arg string) error {
 	return nil
 }
 
-// load reads main.cf.
+// load reads main.cf and opens the log for diagnostics.
 func (m *mapTool) load(dir string) error {
 	if dir == "" {
 		dir = postconf.DefaultDir
 	}
+	var general Settings
 	cfg, problems := postconf.Load(dir, postconf.LoadOptions{Quiet: true, WithoutMaster: true})
-	problems = append(problems, cfg.View(nil).Decode(&m.settings)...)
+	m.view = cfg.View(nil)
+	problems = append(problems, m.view.Decode(&m.settings)...)
+	problems = append(problems, m.view.Decode(&general)...)
 	for i := range problems {
 		if problems[i].Fatal {
 			return &problems[i]
 		}
 	}
+	m.openLog(&general)
 	return nil
 }
 
 // split splits "[type:]path".
 func (m *mapTool) split(name string) (typ, path string) {
 	typ, path = table.SplitSpec(name)
-	if typ == "" {
+	if typ == "" && !strings.HasPrefix(name, ":") {
 		typ = m.settings.DefaultType
 	}
 	return typ, path
@@ -158,7 +163,8 @@ func (m *mapTool) utf8() bool { return m.settings.UTF8 && !m.noUTF8 }
 // open opens a table for lookups.
 func (m *mapTool) open(name string) (table.Table, error) {
 	return table.Open(name, table.Options{
-		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf,
+		UTF8: m.utf8(), DefaultType: m.settings.DefaultType, KeepCase: m.keepCase, Warn: m.Warnf, Info: m.Infof,
+		Param: m.view.Setting,
 	})
 }
 

@@ -48,6 +48,12 @@ var mapSteps = []string{
 	"postmap DIR/none", "postmap -q a DIR/none", "postmap -q a hash:DIR/none", "postmap -q a texthash:DIR/none", "postmap -q a cidr:DIR/none", "postmap -q a regexp:DIR/none",
 	"postmap -q a nosuch:DIR/m", "postmap -q a static:", "postmap -q x fail:y", "postmap -s cidr:DIR/nets", "postmap fail:DIR/n", "postmap -c DIR/none -q a static:b",
 	"postmap -d a DIR/none", "postmap -q x inline:{a=b}", "postmap -q x inline:{a}",
+	"postmap lmdb:DIR/m", "postmap lmdb:DIR/n", "postmap -q a lmdb:DIR/m", "postmap -q A lmdb:DIR/m", "postmap -q zz lmdb:DIR/m lmdb:DIR/n", "postmap -s lmdb:DIR/m",
+	"postmap -i lmdb:DIR/m < new v\nb 7\nC 8\n", "postmap -i -r lmdb:DIR/m < b 9\n", "postmap -iw lmdb:DIR/m < b 10\n", "postmap -s lmdb:DIR/m", "postmap -d A lmdb:DIR/m", "postmap -d a lmdb:DIR/m",
+	"postmap -d - lmdb:DIR/m < b\nzz\n", "postmap -s lmdb:DIR/m", "postmap -n lmdb:DIR/m", "postmap -q a lmdb:DIR/m", "postmap -p -o lmdb:DIR/m", "postmap -F lmdb:DIR/files", "postmap -F -q k lmdb:DIR/files",
+	"postmap -q a lmdb:DIR/none", "postmap lmdb:DIR/long", "postalias lmdb:DIR/al", "postalias -q ROOT lmdb:DIR/al", "postmap -i lmdb:DIR/fresh2 < one 1\n",
+	"postmap cdb:DIR/m", "postmap cdb:DIR/n", "postmap -q a cdb:DIR/m", "postmap -q A cdb:DIR/m", "postmap -q zz cdb:DIR/m cdb:DIR/n", "postmap -n cdb:DIR/m", "postmap -q a cdb:DIR/m", "postmap -p -o cdb:DIR/m",
+	"postmap -r cdb:DIR/m", "postmap -w cdb:DIR/m", "postmap -s cdb:DIR/none", "postmap -q a cdb:DIR/none", "postalias cdb:DIR/al", "postalias -q ROOT cdb:DIR/al", "postmap -q a dbm:DIR/none", "postmap -q a sdbm:DIR/none",
 }
 
 // multipart is a message with parts in parts.
@@ -188,4 +194,4 @@ func TestPostmapOwner(t *testing.T) {
 // noFile is a table that does not exist yet.
 type noFile struct{}
 
-func (noFile) Exists() (os.FileInfo, bool) { return nil, false }
+func (noFile) Inherited() (os.FileInfo, bool) { return nil, false }

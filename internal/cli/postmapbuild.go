@@ -76,7 +76,11 @@ func (m *mapTool) build(name string) error {
 	} else if text, source, err = m.openSource(path); err != nil {
 		return err
 	}
-	f, err := table.EditFile(typ, path)
+	edit := table.EditFile
+	if m.incremental {
+		edit = table.ExtendFile
+	}
+	f, err := edit(typ, path)
 	if err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func (m *mapTool) build(name string) error {
 			return err
 		}
 	}
-	b := m.newBuilder(table.IndexName(typ, path), old)
+	b := m.newBuilder(table.Title(typ, path), old)
 	options := table.SourceOptions{Name: label, UTF8: m.utf8(), Alias: m.alias, Warn: m.Warnf}
 	table.ParseSource(text, options, func(e table.Entry, line int) {
 		if m.files {
@@ -116,10 +120,10 @@ func (b *mapBuilder) sign() {
 // replaces, or else those of its source. Postfix changes to the owner of the
 // source for the whole run; we need not, because the new file is made by an
 // exclusive create and a rename.
-func (m *mapTool) mode(f interface{ Exists() (fs.FileInfo, bool) }, source fs.FileInfo) table.WriteOptions {
+func (m *mapTool) mode(f interface{ Inherited() (fs.FileInfo, bool) }, source fs.FileInfo) table.WriteOptions {
 	o := table.WriteOptions{Mode: indexMode}
 	owner := source
-	if old, ok := f.Exists(); ok {
+	if old, ok := f.Inherited(); ok {
 		o.Mode, owner = old.Mode().Perm(), old
 	} else if source != nil && !m.plainMode {
 		o.Mode &= source.Mode().Perm()
@@ -175,11 +179,14 @@ func (m *mapTool) removeKeys(names []string) (int, error) {
 // removeFrom deletes keys from one table and tells whether it had one.
 func (m *mapTool) removeFrom(name string, keys []string) (bool, error) {
 	typ, path := m.split(name)
-	f, err := table.EditFile(typ, path)
+	f, err := table.ExtendFile(typ, path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
+	if err := f.Undeletable(); err != nil {
+		return false, err
+	}
 	if _, ok := f.Exists(); !ok {
 		return false, fmt.Errorf("open database %s: %w", table.IndexName(typ, path), table.Reason(fs.ErrNotExist))
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"postroad/internal/control"
 	"postroad/internal/mail"
@@ -54,7 +53,11 @@ var superQueues = []string{"maildrop", "incoming", "active", "deferred", "hold",
 // runPostsuper is postsuper(1).
 func runPostsuper(e *Env) int {
 	var dir string
-	jobs := map[byte]*superJob{}
+	type request struct {
+		opt byte
+		arg string
+	}
+	var requests []request
 	g := NewGetopt(e.Args, "c:d:e:f:h:H:pr:sSv")
 	for {
 		opt, err := g.Next()
@@ -71,7 +74,7 @@ func runPostsuper(e *Env) int {
 		case 'p', 's', 'S', 'v':
 			// Our store has no stray files and no directory structure to repair.
 		default:
-			e.superID(jobs, opt, g.Arg)
+			requests = append(requests, request{opt, g.Arg})
 		}
 	}
 	c, err := e.load(dir)
@@ -79,6 +82,7 @@ func runPostsuper(e *Env) int {
 		return e.Fatalf(1, "%v", err)
 	}
 	if e.UID != 0 && !ownsDir(c.settings.QueueDirectory, e.UID) {
+		e.Close() // what a stranger tries is not logged
 		return e.Fatalf(1, "use of this command is reserved for the superuser")
 	}
 	for _, name := range g.Args() {
@@ -86,8 +90,12 @@ func runPostsuper(e *Env) int {
 			return e.Fatalf(1, "invalid directory name: %s", name)
 		}
 	}
-	if len(jobs) == 0 {
+	if len(requests) == 0 {
 		return 0
+	}
+	jobs := map[byte]*superJob{}
+	for _, r := range requests {
+		e.superID(jobs, r.opt, r.arg) // here, so that what is wrong with it is logged
 	}
 	return e.superRun(c, jobs, g.Args())
 }
@@ -105,9 +113,7 @@ func (e *Env) superID(jobs map[byte]*superJob, opt byte, arg string) {
 	case "-":
 		in := bufio.NewScanner(e.Stdin)
 		for in.Scan() {
-			if id := strings.TrimSpace(in.Text()); id != "" {
-				e.superAdd(job, id)
-			}
+			e.superAdd(job, in.Text())
 		}
 	default:
 		e.superAdd(job, arg)
@@ -130,14 +136,10 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 		if errors.Is(err, os.ErrPermission) || control.Denied(err) {
 			return e.Fatalf(1, "use of this command is reserved for the superuser")
 		}
-		return e.Fatalf(1, "open queue: %v", err)
+		return e.Fatalf(1, "open queue: %s", reason(err))
 	}
 	defer q.Close()
-	type total struct {
-		op control.Op
-		n  int
-	}
-	var totals []total
+	totals := map[control.Op]int{}
 	for _, row := range superOps {
 		job := jobs[row.opt]
 		if job == nil {
@@ -151,14 +153,19 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 					return e.Fatalf(1, "%v", err)
 				}
 			}
-			totals = append(totals, total{op, n})
+			totals[op] += n
 		}
 	}
-	for _, t := range totals {
-		e.Infof("%s: %s", superWords[t.op][1], count(t.n, "message"))
+	for _, op := range superTotals {
+		if n, done := totals[op]; done {
+			e.Infof("%s: %s", superWords[op][1], count(n, "message"))
+		}
 	}
 	return 0
 }
+
+// superTotals is the order of the totals.
+var superTotals = []control.Op{control.OpRequeue, control.OpDelete, control.OpExpire, control.OpHold, control.OpRelease}
 
 // superReport prints one line per message, unless all messages were asked for.
 func (e *Env) superReport(op control.Op, all bool) func(mail.QueueID) {

@@ -21,10 +21,11 @@ type nopCloser struct{ control.Queue }
 func (nopCloser) Close() error { return nil }
 
 // queue returns the running server's queue or, when no server runs and the
-// caller may, the stored one. warn is called before the queue is opened directly.
-func (e *Env) queue(ctx context.Context, c *config, warn func()) (Queue, error) {
+// caller may, the stored one. warn is called, with the reason, before the queue is
+// opened directly.
+func (e *Env) queue(ctx context.Context, c *config, warn func(error)) (Queue, error) {
 	client := control.NewClient(c.settings.QueueDirectory)
-	_, err := client.Status(ctx)
+	err := client.Ping(ctx)
 	if err == nil {
 		return nopCloser{client}, nil
 	}
@@ -32,7 +33,7 @@ func (e *Env) queue(ctx context.Context, c *config, warn func()) (Queue, error) 
 		return nil, err
 	}
 	if warn != nil {
-		warn()
+		warn(err)
 	}
 	return e.Host.OpenQueue(ctx, c.Config)
 }

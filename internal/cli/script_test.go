@@ -6,9 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,6 +192,9 @@ func (s *stage) env(line, stdin string, stdout, stderr *bytes.Buffer) *Env {
 	return e
 }
 
+// dropID is the name of a file in the maildrop, which is always another one.
+var dropID = regexp.MustCompile(`(queue_id\x00|queued as | id )[0-9A-F]{10,}`)
+
 // command runs one command and prints what it said.
 func (s *stage) command(out *strings.Builder, line string) {
 	line, stdin, _ := strings.Cut(line, " < ")
@@ -201,7 +204,7 @@ func (s *stage) command(out *strings.Builder, line string) {
 	if stderr.Len() > 0 {
 		said += "! " + strings.ReplaceAll(strings.TrimSuffix(stderr.String(), "\n"), "\n", "\n! ") + "\n"
 	}
-	said = strings.ReplaceAll(said, s.dir, "DIR")
+	said = dropID.ReplaceAllString(strings.ReplaceAll(said, s.dir, "DIR"), "${1}ID")
 	fmt.Fprintf(out, "%s[%d]\n", strings.ReplaceAll(said, "\x00", "·"), code)
 }
 
@@ -342,10 +345,3 @@ func (q *fakeQueue) Flush(_ context.Context, f control.Flush) error {
 func (q *fakeQueue) Pickup(context.Context) error { return nil }
 func (q *fakeQueue) Reload(context.Context) error { return nil }
 func (q *fakeQueue) Stop(context.Context) error   { return nil }
-func (q *fakeQueue) ServeSMTP(_ context.Context, conn net.Conn, _ control.Peer) {
-	defer conn.Close()
-	fmt.Fprint(conn, "220 mx.example.test ESMTP\r\n")
-	buf := make([]byte, 100)
-	n, _ := conn.Read(buf)
-	fmt.Fprintf(conn, "250 you said %q\r\n", buf[:n])
-}

@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
-	"postroad/internal/control"
 	"postroad/internal/mail"
 )
 
@@ -71,7 +66,7 @@ func runSendmail(e *Env) int {
 		o.mode = modeAliases
 	}
 	// The configuration first, so that what is wrong with the options is logged.
-	c, err := e.load(sendmailConfig(e.Args))
+	c, err := e.load(e.sendmailConfig())
 	if err != nil {
 		return e.Fatalf(exTempfail, "%v", err)
 	}
@@ -88,19 +83,24 @@ func runSendmail(e *Env) int {
 }
 
 // sendmailConfig finds option -C, the last one when there are several.
-func sendmailConfig(args []string) string {
+func (e *Env) sendmailConfig() string {
 	dir := ""
-	g := NewGetopt(args, sendmailSpec)
+	g := NewGetopt(e.Args, sendmailSpec)
 	for {
 		if word, fresh := g.Peek(); fresh && (word == "-q" || word == "-XV") {
 			g.Skip()
 			continue
 		}
 		opt, err := g.Next()
-		if opt == 0 && err == nil {
+		if err != nil {
+			// Said twice when it is wrong, as by Postfix, which walks twice too.
+			fmt.Fprintf(e.Stderr, "%s: %v\n", e.Prog, err)
+			continue
+		}
+		if opt == 0 {
 			return dir
 		}
-		if opt == 'C' && err == nil {
+		if opt == 'C' {
 			dir = g.Arg
 			if filepath.Base(dir) == "main.cf" {
 				dir = filepath.Dir(dir)
@@ -389,37 +389,13 @@ func (e *Env) sendmailRun(c *config, o *sendmailOptions) int {
 	return e.enqueue(c, o)
 }
 
-// other runs another command with the same configuration.
+// other runs another command with the same configuration; for an ordinary user
+// that is the set-gid program, where it needs one.
 func (e *Env) other(c *config, prog string, args ...string) int {
+	if code, ok := e.viaSetgid(c, prog, args); ok {
+		return code
+	}
 	next := e.as(prog, args...)
 	next.Environ = append(append([]string(nil), e.Environ...), "MAIL_CONFIG="+c.dir)
 	return Run(next)
-}
-
-// standAlone is -bs: an SMTP session on the standard streams, held by the
-// running server.
-func (e *Env) standAlone(c *config) int {
-	if !c.allowed("authorized_submit_users", c.settings.SubmitUsers, e.UID) {
-		return e.Fatalf(exTempfail, "User %s(%d) is not allowed to submit mail", userName(e.UID), e.UID)
-	}
-	conn, err := control.NewClient(c.settings.QueueDirectory).SMTP(context.Background())
-	switch {
-	case errors.Is(err, control.ErrUnavailable):
-		return e.Fatalf(exTempfail, "cannot serve SMTP on standard input - mail system is down")
-	case control.Denied(err), errors.Is(err, os.ErrPermission):
-		return e.Fatalf(exTempfail, "cannot serve SMTP on standard input: Permission denied")
-	case err != nil:
-		return e.Fatalf(exTempfail, "cannot serve SMTP on standard input: %v", err)
-	}
-	defer conn.Close()
-	// goroutine: copies the client's commands; ends with its input or with the
-	// connection, at the latest with the process.
-	go func() {
-		io.Copy(conn, e.Stdin)
-		if half, ok := conn.(interface{ CloseWrite() error }); ok {
-			half.CloseWrite()
-		}
-	}()
-	io.Copy(e.Stdout, conn)
-	return 0
 }

@@ -110,10 +110,18 @@ func TestDropByPostfixsPostdrop(t *testing.T) {
 	}
 	send := func(body string) error {
 		env := &maildrop.Envelope{Queued: e.now(), Sender: "a@b.test", FullName: "A", Recipients: []maildrop.Recipient{{Address: "c@d.test"}}}
-		return e.dropByCommand(c, env, func(w dropWriter) error {
-			_, err := w.Write([]byte(body))
+		d, err := e.startPostdrop(c)
+		if err != nil {
 			return err
-		})
+		}
+		defer d.Abort()
+		if err := d.Begin(env); err != nil {
+			return err
+		}
+		if _, err := d.Write([]byte(body)); err != nil {
+			return err
+		}
+		return d.Commit()
 	}
 	if err := send("Subject: x\n\nbody\n"); err != nil {
 		t.Errorf("%v, %s", err, stderr.String())

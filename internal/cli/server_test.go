@@ -51,7 +51,7 @@ func startFakeServer(ctx context.Context, g *master.Generation, rt *master.Runti
 	}
 	s := &fakeServer{fakeQueue: sampleQueue(), rt: rt, ended: make(chan struct{})}
 	ctx, s.cancel = context.WithCancel(ctx)
-	c := &control.Server{Handler: &fakeHandler{s.fakeQueue, s.rt}, Policy: control.Policy{Owner: os.Geteuid()}}
+	c := &control.Server{Handler: &fakeHandler{s.fakeQueue, s.rt}, Policy: control.Policy{Owner: os.Geteuid()}, Log: event.NewLogger(rt.Log, "postfix/postroad", 1)}
 	go func() {
 		defer close(s.ended)
 		_ = c.Serve(ctx, ln)
@@ -114,7 +114,7 @@ func TestPostfixLifecycle(t *testing.T) {
 	step("postfix flush", 0, "")
 	step("postqueue -p", 0, "4457F984F7DB 1048576")
 	step("postfix logrotate", 0, "")
-	step("postlog -t foo after", 0, "foo: after")
+	step("postlog -t foo after", 0, "postfix/postlog: after")
 	// What is wrong with a new configuration is told to who asks for it.
 	s.write("main.cf", "maximal_queue_lifetime = forever\n")
 	s.write("master.cf", "127.0.0.1:nosuchport inet n - n - - smtpd\n")

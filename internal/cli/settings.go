@@ -16,6 +16,16 @@ type Settings struct {
 	// read, MultiDirs those of further instances.
 	AlternateDirs []string `postconf:"alternate_config_directories"`
 	MultiDirs     []string `postconf:"multi_instance_directories"`
+	// Several instances: postmulti and the wrapper that postfix(1) calls.
+	MultiName    string   `postconf:"multi_instance_name"`
+	MultiGroup   string   `postconf:"multi_instance_group"`
+	MultiEnable  bool     `postconf:"multi_instance_enable"`
+	MultiWrapper string   `postconf:"multi_instance_wrapper"`
+	MultiStart   []string `postconf:"postmulti_start_commands"`
+	MultiStop    []string `postconf:"postmulti_stop_commands"`
+	MultiControl []string `postconf:"postmulti_control_commands"`
+	// ImportEnvironment is what a set-gid command takes from its caller's.
+	ImportEnvironment []string `postconf:"import_environment"`
 	// Submission with sendmail.
 	MessageSizeLimit      int64    `postconf:"message_size_limit"`
 	FixLineEndings        string   `postconf:"sendmail_fix_line_endings"`

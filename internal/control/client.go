@@ -30,7 +30,7 @@ func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.Path)
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, ErrUnavailable
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if err != nil {
 		return nil, err
@@ -202,19 +202,18 @@ func (c *Client) Reload(ctx context.Context) error { return c.simple(ctx, Reques
 // Stop asks the server to end.
 func (c *Client) Stop(ctx context.Context) error { return c.simple(ctx, Request{Op: OpStop}) }
 
-// SMTP opens an SMTP session with the server; the greeting is the first thing
-// to read.
-func (c *Client) SMTP(ctx context.Context) (net.Conn, error) {
+// Log writes a line to the server's mail log.
+func (c *Client) Log(ctx context.Context, l Line) error {
+	return c.simple(ctx, Request{Op: OpLog, Line: l})
+}
+
+// Ping tells whether a server listens; the error is that of the connection.
+func (c *Client) Ping(ctx context.Context) error {
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := c.exchange(conn, Request{Op: OpSMTP}, nil); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	conn.SetDeadline(time.Time{})
-	return conn, nil
+	return conn.Close()
 }
 
 // Denied tells whether err means that the caller may not do this, be it by the

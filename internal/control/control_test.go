@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -14,9 +13,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -66,13 +67,6 @@ func (f *fake) Flush(_ context.Context, fl Flush) error { return f.note("flush %
 func (f *fake) Pickup(context.Context) error            { return f.note("pickup") }
 func (f *fake) Reload(context.Context) error            { return f.note("reload") }
 func (f *fake) Stop(context.Context) error              { return f.note("stop") }
-
-func (f *fake) ServeSMTP(_ context.Context, conn net.Conn, p Peer) {
-	defer conn.Close()
-	fmt.Fprintf(conn, "220 hello uid %d\r\n", p.UID)
-	line, _ := bufio.NewReader(conn).ReadString('\n')
-	fmt.Fprintf(conn, "250 %s", line)
-}
 
 // serve runs a server on a socket of its own.
 func serve(t *testing.T, f *fake, p Policy) *Client {
@@ -190,26 +184,59 @@ func TestCat(t *testing.T) {
 	}
 }
 
-func TestSMTP(t *testing.T) {
+// lines is a log that keeps its lines.
+type lines struct {
+	mu   sync.Mutex
+	list []string
+}
+
+// Write implements event.Sink.
+func (l *lines) Write(_ time.Time, tag string, pid int, e event.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, fmt.Sprintf("%s[%d]: %s", tag, pid, e.AppendText(nil)))
+}
+
+func TestLog(t *testing.T) {
 	t.Parallel()
-	c := serve(t, &fake{}, owner())
-	conn, err := c.SMTP(context.Background())
+	dir := t.TempDir()
+	ln, err := Listen(dir, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "NOOP\r\n")
-	got, err := io.ReadAll(conn)
-	want := fmt.Sprintf("220 hello uid %d\r\n250 NOOP\r\n", os.Getuid())
-	if err != nil || string(got) != want {
-		t.Errorf("got %q, %v", got, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	log, ended := &lines{}, make(chan error, 1)
+	s := &Server{Handler: &fake{}, Log: event.NewLogger(log, "postfix/postroad", 1)} // nobody owns it
+	go func() { ended <- s.Serve(ctx, ln) }()
+	c := NewClient(dir)
+	if err := c.Log(ctx, Line{Tag: "postfix/postdrop", PID: 7, Text: "warning: two\nlines"}); err != nil {
+		t.Error(err)
+	}
+	for _, tag := range []string{"", strings.Repeat("x", maxTag+1)} {
+		if err := c.Log(ctx, Line{Tag: tag, Text: "x"}); err == nil {
+			t.Errorf("a tag of %d bytes was taken", len(tag))
+		}
+	}
+	if err := c.Ping(ctx); err != nil {
+		t.Errorf("Ping: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if want := []string{"postfix/postdrop[7]: warning: two?lines"}; !slices.Equal(log.list, want) {
+		t.Errorf("%q, want %q", log.list, want)
+	}
+	// The socket stays, so that the answer is a refusal.
+	if err := c.Ping(context.Background()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Ping of a stopped server: %v", err)
 	}
 }
 
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	yes := func(int) bool { return true }
-	all := []Op{OpStatus, OpList, OpFlush, OpPickup, OpDelete, OpHold, OpRelease, OpRequeue, OpExpire, OpExpireRelease, OpCat, OpReload, OpStop, OpSMTP}
+	all := []Op{OpStatus, OpList, OpFlush, OpPickup, OpDelete, OpHold, OpRelease, OpRequeue, OpExpire, OpExpireRelease, OpCat, OpReload, OpStop, OpLog}
 	tests := []struct {
 		name string
 		p    Policy
@@ -218,9 +245,9 @@ func TestPolicy(t *testing.T) {
 	}{
 		{"root", Policy{Owner: 100}, 0, all},
 		{"owner", Policy{Owner: 100}, 100, all},
-		{"user", Policy{Owner: 100}, 7, []Op{OpStatus, OpPickup, OpSMTP}},
-		{"viewer", Policy{Owner: 100, View: yes}, 7, []Op{OpStatus, OpList, OpPickup, OpSMTP}},
-		{"mover", Policy{Owner: 100, Move: yes}, 7, []Op{OpStatus, OpFlush, OpPickup, OpSMTP}},
+		{"user", Policy{Owner: 100}, 7, []Op{OpStatus, OpPickup, OpLog}},
+		{"viewer", Policy{Owner: 100, View: yes}, 7, []Op{OpStatus, OpList, OpPickup, OpLog}},
+		{"mover", Policy{Owner: 100, Move: yes}, 7, []Op{OpStatus, OpFlush, OpPickup, OpLog}},
 	}
 	for _, tt := range tests {
 		var got []Op
@@ -245,7 +272,6 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.SetUnlinkOnClose(false)
 	ln.Close()
 	if err := NewClient(dir).Pickup(context.Background()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("with a dead socket: %v", err)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"strings"
 	"time"
 
 	"postroad/internal/mail"
@@ -9,9 +10,9 @@ import (
 // Op is what a request asks for.
 type Op string
 
-// The operations. List and Status may be asked by anybody that Policy lets view
-// the queue; Flush and Pickup move mail; Delete to Expire, Cat, Reload and Stop
-// are for the owner.
+// The operations. Status, Pickup and Log may be asked by anybody who can reach the
+// socket, List and Flush by those whom Policy lets; Delete to ExpireRelease, Cat,
+// Reload and Stop are for the owner.
 const (
 	OpStatus  Op = "status"
 	OpList    Op = "list"
@@ -27,7 +28,8 @@ const (
 	OpCat           Op = "cat"
 	OpReload        Op = "reload"
 	OpStop          Op = "stop"
-	OpSMTP          Op = "smtp"
+	// OpLog writes a line to the mail log.
+	OpLog Op = "log"
 )
 
 // Request is what a command asks.
@@ -39,6 +41,16 @@ type Request struct {
 	Flush Flush
 	// ID is for OpCat.
 	ID mail.QueueID
+	// Line is for OpLog.
+	Line Line
+}
+
+// Line is a line for the mail log of a command that may not write there itself.
+type Line struct {
+	// Tag is the name in front, PID the process, Text the rest.
+	Tag  string
+	PID  int
+	Text string
 }
 
 // Selection names messages: those of IDs, or all of Queues when All is set.
@@ -84,6 +96,19 @@ type Recipient struct {
 	Reason string
 	// Bounced tells that delivery failed for good and the report is still due.
 	Bounced bool
+}
+
+// FirstAddress is the original address as showq(8) shows it. Once delivery was tried
+// it is empty when it is that of the recipient, since it comes from a log then that
+// does not repeat it; else it is always there.
+func (r *Recipient) FirstAddress() mail.Address {
+	switch {
+	case r.Reason != "" && strings.EqualFold(string(r.Original), string(r.Address)):
+		return ""
+	case r.Reason == "" && r.Original == "":
+		return r.Address
+	}
+	return r.Original
 }
 
 // Message is everything about one message, for postcat.

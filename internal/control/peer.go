@@ -30,11 +30,20 @@ func peerOf(conn *net.UnixConn) (Peer, error) {
 // Path is the socket of the server whose queue is in dir.
 func Path(queueDir string) string { return filepath.Join(queueDir, "public", "postroad") }
 
-// Listen makes the socket. A socket left by a dead server is replaced; the
-// caller holds the lock that tells that no other server lives. mode is 0600,
-// or 0660 when the set-gid commands' group may connect.
+// Listen makes the socket of the commands. A socket left by a dead server is
+// replaced; the caller holds the lock that tells that no other server lives. Who
+// may connect is decided by the directory, which the group of the set-gid commands
+// may enter.
 func Listen(queueDir string, mode os.FileMode) (*net.UnixListener, error) {
-	path := Path(queueDir)
+	return listen(Path(queueDir), mode)
+}
+
+// ListenShowq makes the socket of ServeShowq.
+func ListenShowq(queueDir string) (*net.UnixListener, error) {
+	return listen(filepath.Join(queueDir, "public", "showq"), 0o666)
+}
+
+func listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -45,6 +54,9 @@ func Listen(queueDir string, mode os.FileMode) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The name stays behind, as Postfix's do: who asks a stopped server hears that
+	// the connection is refused.
+	ln.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, mode); err != nil {
 		ln.Close()
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"postroad/internal/event"
@@ -41,9 +40,6 @@ type Handler interface {
 	Reload(ctx context.Context) error
 	// Stop begins a clean end; it does not wait for it.
 	Stop(ctx context.Context) error
-	// ServeSMTP runs an SMTP session of a local user (sendmail -bs) and closes
-	// the connection.
-	ServeSMTP(ctx context.Context, conn net.Conn, p Peer)
 }
 
 // Errors that keep their meaning across the socket.
@@ -75,7 +71,7 @@ func (p Policy) allows(peer Peer, op Op) bool {
 		return true
 	}
 	switch op {
-	case OpStatus, OpPickup, OpSMTP:
+	case OpStatus, OpPickup, OpLog:
 		return true
 	case OpList:
 		return p.View != nil && p.View(peer.UID)
@@ -89,15 +85,15 @@ func (p Policy) allows(peer Peer, op Op) bool {
 type Server struct {
 	Handler Handler
 	Policy  Policy
-	// Log is told about connections that fail; nil is silence.
+	// Log is told about connections that fail, and takes the lines of commands;
+	// nil is silence.
 	Log *event.Logger
 }
 
 // Bounds of the server.
 const (
-	// maxConns bounds requests at a time, maxSMTP sessions of sendmail -bs.
+	// maxConns bounds requests at a time.
 	maxConns       = 64
-	maxSMTP        = 100
 	requestTimeout = 10 * time.Second
 	frameTimeout   = time.Minute
 	// chunk bounds what one reply frame carries.
@@ -109,7 +105,7 @@ const (
 func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
-	slots, smtp := make(chan struct{}, maxConns), make(chan struct{}, maxSMTP)
+	slots := make(chan struct{}, maxConns)
 	for {
 		conn, err := ln.AcceptUnix()
 		if ctx.Err() != nil {
@@ -136,27 +132,21 @@ func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
 			return nil
 		}
 		// goroutine: one request; ends with its connection, which has a time
-		// limit, except for an SMTP session, which gives its slot back first.
+		// limit.
 		go func() {
-			var once sync.Once
-			release := func() { once.Do(func() { <-slots }) }
-			defer release()
-			s.serveConn(ctx, conn, smtp, release)
+			defer func() { <-slots }()
+			s.serveConn(ctx, conn)
 		}()
 	}
 }
 
-// serveConn answers one request. An SMTP session takes a place in smtp and calls
-// release.
-func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, smtp chan struct{}, release func()) {
-	handed := false
+// serveConn answers one request.
+func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Warnf("control: panic: %v", p)
 		}
-		if !handed {
-			conn.Close()
-		}
+		conn.Close()
 	}()
 	peer, err := peerOf(conn)
 	if err != nil {
@@ -176,23 +166,20 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, smtp chan st
 		w.end(reply{}, ErrDenied)
 		return
 	}
-	if req.Op != OpSMTP {
-		s.answer(ctx, &req, w)
-		return
+	s.answer(ctx, &req, w)
+}
+
+// maxTag bounds the tag of a line.
+const maxTag = 100
+
+// write takes a line of a command. What it says is the command's own affair, as in
+// logger(1); that it is one line is ours.
+func (s *Server) write(l *Line) error {
+	if len(l.Tag) > maxTag || l.Tag == "" {
+		return ErrFrame
 	}
-	select {
-	case smtp <- struct{}{}:
-		defer func() { <-smtp }()
-	default:
-		w.end(reply{}, errors.New("too many SMTP sessions of local users"))
-		return
-	}
-	release()
-	if w.end(reply{}, nil) == nil {
-		conn.SetDeadline(time.Time{})
-		handed = true
-		s.Handler.ServeSMTP(ctx, conn, peer)
-	}
+	s.Log.With(string(event.AppendPrintable(nil, l.Tag)), l.PID).Infof("%s", l.Text)
+	return nil
 }
 
 // answer runs the handler of one operation and sends its answer.
@@ -211,6 +198,8 @@ func (s *Server) answer(ctx context.Context, req *Request, w *replies) {
 		w.end(reply{}, s.Handler.Reload(ctx))
 	case OpStop:
 		w.end(reply{}, s.Handler.Stop(ctx))
+	case OpLog:
+		w.end(reply{}, s.write(&req.Line))
 	case OpCat:
 		m, err := s.Handler.Cat(ctx, req.ID)
 		if err == nil {

@@ -106,9 +106,9 @@ func (a *attrWriter) entry(e *Entry) {
 	a.put("sender", showqAddress(e.Sender))
 	for i := range e.Recipients {
 		r := &e.Recipients[i]
-		original, class := r.Original, ""
-		if original == "" {
-			original = r.Address
+		original, class := "", ""
+		if given := r.FirstAddress(); given != "" {
+			original = given.External()
 		}
 		switch {
 		case r.Reason == "":
@@ -117,7 +117,7 @@ func (a *attrWriter) entry(e *Entry) {
 		default:
 			class = "defer"
 		}
-		a.put("original_recipient", showqAddress(original))
+		a.put("original_recipient", original)
 		a.put("recipient", showqAddress(r.Address))
 		a.put("log_class", class)
 		a.put("reason", r.Reason)

@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -130,6 +131,25 @@ func AppendPrintable(dst []byte, s string) []byte {
 		}
 		dst = append(dst, c)
 		i++
+	}
+	return dst
+}
+
+// escapes are the control characters that have a letter of their own.
+const escapes = "\a\b\f\n\r\t\v\\"
+
+// AppendEscaped appends s, whatever it is, as a text of printable characters: what
+// a stranger sent, shown to the byte.
+func AppendEscaped[T string | []byte](dst []byte, s T) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if at := strings.IndexByte(escapes, c); at >= 0 {
+			dst = append(dst, '\\', `abfnrtv\`[at])
+		} else if c < ' ' || c >= 0x7f {
+			dst = append(dst, '\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
+		} else {
+			dst = append(dst, c)
+		}
 	}
 	return dst
 }

@@ -141,7 +141,12 @@ func (e *Decision) AppendText(dst []byte) []byte {
 	dst = append(append(append(dst, ": "...), e.Action...), ": "...)
 	dst = append(append(dst, e.State...), " from "...)
 	dst = append(AppendPrintable(dst, e.Client), ": "...)
-	dst = append(AppendPrintable(dst, e.Status.String()), ';')
+	return e.appendEnvelope(AppendPrintable(dst, e.Status.String()))
+}
+
+// appendEnvelope appends what the transaction is, behind a text.
+func (e *Decision) appendEnvelope(dst []byte) []byte {
+	dst = append(dst, ';')
 	if e.HasFrom {
 		dst = append(AppendPrintable(append(dst, " from=<"...), e.From), '>')
 	}
@@ -161,6 +166,31 @@ func (e *Decision) AppendText(dst []byte) []byte {
 func (e *Decision) Count(m *Metrics) {
 	if e.Action == "reject" || e.Action == "milter-reject" {
 		m.Rejects.WithLabelValues(e.State, strconv.Itoa(e.Status.Code)).Inc()
+	}
+}
+
+// ProxyVerdict is what the filter of smtpd_proxy_filter said to a message.
+type ProxyVerdict struct {
+	// Decision has the transaction; its action and status are of no use here.
+	Decision
+	Accepted bool
+	Reply    string
+}
+
+// AppendText implements Event.
+func (e *ProxyVerdict) AppendText(dst []byte) []byte {
+	word := "proxy-reject"
+	if e.Accepted {
+		word = "proxy-accept"
+	}
+	dst = append(append(dst, word...), ": END-OF-MESSAGE: "...)
+	return e.appendEnvelope(AppendPrintable(dst, e.Reply))
+}
+
+// Count implements Counter.
+func (e *ProxyVerdict) Count(m *Metrics) {
+	if !e.Accepted && len(e.Reply) >= 3 {
+		m.Rejects.WithLabelValues("proxy", e.Reply[:3]).Inc()
 	}
 }
 
@@ -260,19 +290,5 @@ type Pipelining struct {
 func (e *Pipelining) AppendText(dst []byte) []byte {
 	dst = append(append(dst, "improper command pipelining after "...), e.After...)
 	dst = append(AppendPrintable(append(dst, " from "...), e.Client), ": "...)
-	for i := 0; i < len(e.Text); i++ {
-		switch c := e.Text[i]; {
-		case c == '\r':
-			dst = append(dst, `\r`...)
-		case c == '\n':
-			dst = append(dst, `\n`...)
-		case c == '\\':
-			dst = append(dst, `\\`...)
-		case c < ' ' || c >= 0x7f:
-			dst = append(dst, '\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return dst
+	return AppendEscaped(dst, e.Text)
 }

@@ -83,6 +83,8 @@ type Envelope struct {
 	MessageID string
 	// Hops counts the Received headers at the time of acceptance.
 	Hops int
+	// FullName is the name of a local sender, for a From header.
+	FullName string
 	// VERP is the delimiter pair of XVERP, empty when not requested.
 	VERP string
 	// Warned is set in the stored state when the delay warning was sent.

@@ -17,9 +17,12 @@ type Decoder struct {
 	buf   []byte
 	count int
 	attrs int
-	// orcpt and notify belong to the recipient that follows.
-	orcpt  string
-	notify mail.Notify
+	// orcpt, notify and original belong to the recipient that follows.
+	orcpt    string
+	notify   mail.Notify
+	original mail.Address
+	// returned is set for a requeued message: it may say more than a submission.
+	returned *mail.Envelope
 }
 
 // NewDecoder reads from r.
@@ -29,15 +32,18 @@ func NewDecoder(r io.Reader) *Decoder { return &Decoder{r: bufio.NewReaderSize(r
 func (d *Decoder) next() (byte, []byte, error) {
 	kind, data, err := readRecord(d.r, d.buf)
 	d.buf = data[:0]
+	if errors.Is(err, io.EOF) {
+		return 0, nil, ErrEarlyEnd
+	}
 	if err != nil {
-		return 0, nil, unexpected(err)
+		return 0, nil, err
 	}
 	return kind, data, nil
 }
 
 // Envelope reads up to the content.
 func (d *Decoder) Envelope() (*Envelope, error) {
-	e := &Envelope{}
+	e := &Envelope{Returned: d.returned}
 	sender := false
 	for {
 		kind, data, err := d.next()
@@ -83,6 +89,8 @@ func (d *Decoder) take(e *Envelope, kind byte, text string, rcpts []Recipient) (
 	switch kind {
 	case recTime:
 		e.Queued, err = parseTime(text)
+	case recSize:
+		e.setOptions(text)
 	case recFullName:
 		e.FullName = text
 	case recVERP:
@@ -97,9 +105,13 @@ func (d *Decoder) take(e *Envelope, kind byte, text string, rcpts []Recipient) (
 		if d.count++; d.count > MaxRecipients {
 			return rcpts, formatError("more than %d recipients", MaxRecipients)
 		}
-		rcpts = append(rcpts, Recipient{Address: mail.Address(text), ORCPT: d.orcpt, Notify: d.notify})
-		d.orcpt, d.notify, d.attrs = "", 0, 0
-	case recOrigRcpt, recDone, recReceipt, recErrors, recRet, recEnvID, recORCPT, recNotify:
+		rcpts = append(rcpts, Recipient{Address: mail.Address(text), Original: d.original, ORCPT: d.orcpt, Notify: d.notify})
+		d.orcpt, d.notify, d.original, d.attrs = "", 0, "", 0
+	case recOrigRcpt:
+		if d.returned != nil {
+			d.original = mail.Address(text)
+		}
+	case recDone, recReceipt, recErrors, recRet, recEnvID, recORCPT, recNotify:
 		// Of old versions and of messages put back from the queue; without
 		// meaning for a submission.
 	default:

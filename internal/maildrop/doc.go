@@ -9,7 +9,8 @@
 //
 //	T seconds [microseconds]          when it was submitted
 //	A name=value                      envelope_id ret_flags notify_flags ...
-//	F full name   S sender            R recipient
+//	C ... options                     option -O, as the sixth of six numbers
+//	F full name   S sender            R recipient   O its original address
 //	M                                 the content begins
 //	N line   L piece of a longer line the content, without line ends
 //	X                                 the content is over; R may follow
@@ -26,7 +27,12 @@
 //     record is refused.
 //  3. The owner of a file is who submitted it. Nothing inside the file can claim
 //     another user.
-//  4. A file is opened without following links, must be a regular file with one
+//  4. A message of the queue that postsuper -r put back belongs to mail_owner and has
+//     mode 0700; from such a file alone is believed what the records say about client,
+//     time and original recipients. It is durable before the message leaves the queue,
+//     and the message leaves the queue before the file is taken: a crash at any moment
+//     leaves it in one of the two at least.
+//  5. A file is opened without following links, must be a regular file with one
 //     link, and is locked while it is read, so that two readers never take the
 //     same message.
 package maildrop

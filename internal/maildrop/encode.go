@@ -49,6 +49,9 @@ func NewEncoder(w io.Writer, e *Envelope) (*Encoder, error) {
 		stamp := strconv.FormatInt(max(e.Queued.Unix(), 0), 10) + " " + strconv.Itoa(e.Queued.Nanosecond()/1000)
 		_ = enc.put(recTime, stamp)
 	}
+	if e.SMTPUTF8 {
+		_ = enc.put(recSize, sizeRecord(optSMTPUTF8))
+	}
 	for _, attr := range e.attributes() {
 		_ = enc.put(recAttr, attr)
 	}
@@ -80,7 +83,7 @@ func (e *Encoder) put(kind byte, text string) error { return writeRecord(e.w, ki
 // AddRecipient writes a recipient. After content has been written it ends the
 // content: these are the recipients that option -t found in the header.
 func (e *Encoder) AddRecipient(r Recipient) error {
-	if err := errors.Join(clean(recRecipient, string(r.Address)), clean(recRecipient, r.ORCPT)); err != nil {
+	if err := errors.Join(clean(recRecipient, string(r.Address)), clean(recOrigRcpt, string(r.Original)), clean(recRecipient, r.ORCPT)); err != nil {
 		return err
 	}
 	if e.count++; e.count > MaxRecipients {
@@ -99,6 +102,9 @@ func (e *Encoder) AddRecipient(r Recipient) error {
 	}
 	if r.Notify != 0 {
 		_ = e.put(recAttr, "notify_flags="+strconv.Itoa(notifyFlags(r.Notify)))
+	}
+	if r.Original != "" {
+		_ = e.put(recOrigRcpt, string(r.Original))
 	}
 	return e.put(recRecipient, string(r.Address))
 }
@@ -146,6 +152,10 @@ func (e *Encoder) endContent() error {
 	e.stage = stageExtracted
 	return e.put(recExtracted, "")
 }
+
+// Flush passes on what is written so far, whole records. A reader that meets the
+// end of the stream behind them knows that the message was given up.
+func (e *Encoder) Flush() error { return e.w.Flush() }
 
 // Close writes the end and flushes; it does not close the writer below.
 func (e *Encoder) Close() error {

@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ const (
 type Recipient struct {
 	// Address is in internal form and need not have a domain.
 	Address mail.Address
+	// Original is what the message first went to; of a requeued message only.
+	Original mail.Address
 	// ORCPT and Notify are the DSN parameters (RFC 3461).
 	ORCPT  string
 	Notify mail.Notify
@@ -48,8 +51,31 @@ type Envelope struct {
 	// Trace is option -v: report about the delivery. Probe is -bv: route and
 	// check, deliver nothing, report.
 	Trace, Probe bool
-	// OrigID is the queue id of a message that was put back for a new cleaning.
-	OrigID mail.QueueID
+	// SMTPUTF8 is option -O smtputf8=yes (RFC 6531).
+	SMTPUTF8 bool
+	// Gateway is option -G: header addresses are completed as those of a stranger.
+	Gateway bool
+	// Returned is the envelope of a message of the queue that was put back for a
+	// new cleaning; nil for a submission. See Requeue.
+	Returned *mail.Envelope
+}
+
+// optSMTPUTF8 is the bit of SMTPUTF8 among the options that Postfix keeps in the
+// sixth number of a size record.
+const optSMTPUTF8 = 1
+
+// sizeRecord writes a size record whose sizes are not known.
+func sizeRecord(options int) string {
+	return strings.Repeat(fmt.Sprintf("%15d ", -1), 5) + fmt.Sprintf("%15d", options)
+}
+
+// setOptions reads a size record. The sizes are not trusted; cleanup counts.
+func (e *Envelope) setOptions(text string) {
+	if fields := strings.Fields(text); len(fields) > 5 {
+		if n, err := strconv.Atoi(fields[5]); err == nil {
+			e.SMTPUTF8 = n&optSMTPUTF8 != 0
+		}
+	}
 }
 
 // Bits of Postfix's trace_flags attribute.
@@ -57,6 +83,18 @@ const (
 	traceUserProbe = 1 << 9  // sendmail -bv
 	traceRecord    = 1 << 10 // sendmail -v
 )
+
+// TraceFlags are Postfix's trace_flags.
+func TraceFlags(probe, trace bool) int {
+	flags := 0
+	if probe {
+		flags |= traceUserProbe
+	}
+	if trace {
+		flags |= traceRecord
+	}
+	return flags
+}
 
 // attributes lists the attributes of the envelope in the order of writing.
 func (e *Envelope) attributes() []string {
@@ -67,15 +105,14 @@ func (e *Envelope) attributes() []string {
 	if e.Ret != mail.RetUnset {
 		out = append(out, "ret_flags="+strconv.Itoa(int(e.Ret)))
 	}
-	flags := 0
-	if e.Probe {
-		flags |= traceUserProbe
-	}
-	if e.Trace {
-		flags |= traceRecord
-	}
-	if flags != 0 {
+	if flags := TraceFlags(e.Probe, e.Trace); flags != 0 {
 		out = append(out, "trace_flags="+strconv.Itoa(flags))
+	}
+	switch {
+	case e.Returned != nil:
+		return append(out, returnedAttributes(&e.Returned.Client)...)
+	case e.Gateway:
+		return append(out, "rewrite_context=remote")
 	}
 	return append(out, "rewrite_context=local")
 }
@@ -83,6 +120,9 @@ func (e *Envelope) attributes() []string {
 // setAttr takes one attribute; an unknown one is ignored, since a local user
 // may write what he likes and none of the others is his to set.
 func (e *Envelope) setAttr(name, value string) error {
+	if e.Returned != nil && setReturned(&e.Returned.Client, name, value) {
+		return nil
+	}
 	switch name {
 	case "envelope_id":
 		e.EnvID = value
@@ -98,6 +138,8 @@ func (e *Envelope) setAttr(name, value string) error {
 			return formatError("trace_flags=%.20q", value)
 		}
 		e.Trace, e.Probe = n&traceRecord != 0, n&traceUserProbe != 0
+	case "rewrite_context":
+		e.Gateway = value == "remote"
 	case "encoding":
 		if strings.EqualFold(value, "8bit") || strings.EqualFold(value, "7bit") {
 			e.Encoding = strings.ToLower(value)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"postroad/internal/mail"
 )
 
 // Reasons why a file cannot be opened.
@@ -94,28 +96,36 @@ type Drop struct {
 
 // Open opens and locks one message.
 func Open(queueDir, name string) (*Drop, error) {
-	if !validName(name) || strings.ContainsRune(name, '/') {
-		return nil, fmt.Errorf("%w: name %q", ErrUnsafe, name)
-	}
-	path := filepath.Join(queueDir, DirName, name)
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
-		return nil, ErrUnsafe
-	}
+	file, err := openNamed(queueDir, name)
 	if err != nil {
 		return nil, err
 	}
-	d, err := check(file)
+	d, err := check(file, true)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	d.Name = name
+	if d.returned != nil {
+		d.returned.ID = mail.QueueID(name)
+	}
 	return d, nil
 }
 
+// openNamed opens a file of the maildrop, but no link.
+func openNamed(queueDir, name string) (*os.File, error) {
+	if !validName(name) || strings.ContainsRune(name, '/') {
+		return nil, fmt.Errorf("%w: name %q", ErrUnsafe, name)
+	}
+	file, err := os.OpenFile(Path(queueDir, name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		return nil, ErrUnsafe
+	}
+	return file, err
+}
+
 // check looks at what has been opened rather than at what stood in the
-// directory before.
-func check(file *os.File) (*Drop, error) {
+// directory before, and locks it for its only reader.
+func check(file *os.File, lock bool) (*Drop, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -127,11 +137,13 @@ func check(file *os.File) (*Drop, error) {
 	if info.Mode()&0o100 == 0 {
 		return nil, ErrIncomplete
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrBusy
+	if lock {
+		if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return nil, ErrBusy
+			}
+			return nil, err
 		}
-		return nil, err
 	}
 	// Another reader may have finished with it between the open and the lock.
 	again, err := file.Stat()
@@ -141,9 +153,11 @@ func check(file *os.File) (*Drop, error) {
 	if st, ok = again.Sys().(*syscall.Stat_t); !ok || st.Nlink == 0 {
 		return nil, os.ErrNotExist
 	}
-	return &Drop{
-		Decoder: NewDecoder(file), UID: int(st.Uid), Size: again.Size(), Modified: again.ModTime(), file: file,
-	}, nil
+	d := &Drop{Decoder: NewDecoder(file), UID: int(st.Uid), Size: again.Size(), Modified: again.ModTime(), file: file}
+	if isRequeued(d.UID, again.Mode()) {
+		d.returned = &mail.Envelope{}
+	}
+	return d, nil
 }
 
 // Remove removes the message; the caller has made it durable elsewhere.

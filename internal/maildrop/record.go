@@ -10,6 +10,7 @@ import (
 // Record types; the letters are those of Postfix.
 const (
 	recTime      = 'T'
+	recSize      = 'C'
 	recFullName  = 'F'
 	recSender    = 'S'
 	recRecipient = 'R'
@@ -37,8 +38,13 @@ const (
 	pieceSize = 2048
 )
 
-// ErrFormat is wrapped by every complaint about what a file contains.
-var ErrFormat = errors.New("malformed maildrop record")
+var (
+	// ErrFormat is wrapped by every complaint about what a file contains.
+	ErrFormat = errors.New("malformed maildrop record")
+	// ErrEarlyEnd says that the records end too early, behind a whole one: who wrote
+	// them gave up.
+	ErrEarlyEnd = fmt.Errorf("%w: truncated", ErrFormat)
+)
 
 // formatError says what is wrong with the content of a file.
 func formatError(format string, args ...any) error {

@@ -77,10 +77,10 @@ func TestEndpoints(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	words := []string{"/etc/ssl/key.pem", "hash:/etc/postfix/passwd", "proxy:mysql:/etc/postfix/sql.cf", "1"}
+	words := []string{"/etc/ssl/key.pem", "hash:/etc/postfix/passwd", "proxy:mysql:/etc/postfix/sql.cf", "pipemap:{hash:/etc/one, lmdb:/etc/two}", "1"}
 	for path, want := range map[string]bool{
 		"/etc/ssl/key.pem": true, "/etc/postfix/passwd": true, "/etc/postfix/passwd.db": true,
-		"/etc/postfix/sql.cf": true, "/etc/shadow": false, "/etc/ssl": false, "/etc/postfix/passwd.txt": false,
+		"/etc/postfix/sql.cf": true, "/etc/one.db": true, "/etc/two.lmdb": true, "/etc/shadow": false, "/etc/ssl": false, "/etc/postfix/passwd.txt": false,
 	} {
 		if got := names(words, path); got != want {
 			t.Errorf("names(%s) = %v", path, got)

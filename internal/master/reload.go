@@ -138,21 +138,27 @@ func words(cfg *postconf.Config) []string {
 }
 
 // names tells whether one of the words of the configuration is the path, alone
-// or behind table types ("hash:/path", "proxy:mysql:/path"), or the text file
-// that the path is the index of.
+// or behind table types ("hash:/path", "proxy:mysql:/path", or several in
+// "pipemap:{hash:/path, hash:/other}"), or the text file that the path is the
+// index of.
 func names(words []string, path string) bool {
-	for _, w := range words {
-		if at := strings.LastIndex(w, ":/"); at >= 0 {
-			w = w[at+1:]
-		}
-		if w == path {
-			return true
-		}
-		for _, suffix := range []string{".db", ".lmdb", ".cdb"} {
-			if w+suffix == path {
+	for _, word := range words {
+		for _, w := range strings.FieldsFunc(word, isSeparator) {
+			if at := strings.LastIndex(w, ":/"); at >= 0 {
+				w = w[at+1:]
+			}
+			if w == path {
 				return true
+			}
+			for _, suffix := range []string{".db", ".lmdb", ".cdb"} {
+				if w+suffix == path {
+					return true
+				}
 			}
 		}
 	}
 	return false
 }
+
+// isSeparator tells what parts the members of a word in braces.
+func isSeparator(r rune) bool { return strings.ContainsRune("{}, \t\r\n", r) }

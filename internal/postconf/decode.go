@@ -60,6 +60,20 @@ func (v *View) Decode(dst any) []Problem {
 // the lmtp_ names, where there are such.
 func (v *View) DecodeLMTP(dst any) []Problem { return v.decode(dst, lmtpName) }
 
+// DecodeAs is Decode for another program with parameters of the same meaning:
+// names in the tags that begin with from stand for those that begin with to, where
+// there are such.
+func (v *View) DecodeAs(dst any, from, to string) []Problem {
+	return v.decode(dst, func(name string) string {
+		if rest, ok := strings.CutPrefix(name, from); ok {
+			if _, known := Find(to + rest); known {
+				return to + rest
+			}
+		}
+		return name
+	})
+}
+
 // decode is Decode with a function from the name in the tag to the real name.
 func (v *View) decode(dst any, rename func(string) string) []Problem {
 	ptr := reflect.ValueOf(dst)

@@ -85,6 +85,16 @@ func (v *View) IsSet(name string) bool {
 	return ok
 }
 
+// Setting returns the value of a parameter that is written somewhere, with its $names
+// expanded.
+func (v *View) Setting(name string) (value string, ok bool) {
+	if !v.IsSet(name) {
+		return "", false
+	}
+	value, err := v.Value(name)
+	return value, err == nil
+}
+
 // Value returns the value of a parameter with its $names expanded, except for the
 // parameters of type Raw, whose $names are for later. A name that nobody knows is
 // empty.

@@ -18,8 +18,8 @@ import (
 type Admin struct {
 	Store   *queue.Store
 	Manager *Manager
-	// Resubmit sends a message through cleanup again, for postsuper -r, and
-	// returns when the new message is committed.
+	// Resubmit keeps a message for a new cleaning, for postsuper -r, and returns
+	// when that is durable.
 	Resubmit func(ctx context.Context, env *mail.Envelope, content mail.Content) error
 }
 
@@ -214,9 +214,6 @@ func (a *Admin) release(_ context.Context, sum *queue.Summary) error {
 
 // requeue sends a message through cleanup again and removes the old one.
 func (a *Admin) requeue(ctx context.Context, sum *queue.Summary) error {
-	if a.Resubmit == nil {
-		return errors.New("cannot requeue while the mail system is down")
-	}
 	env, content, err := a.Store.Message(sum.Envelope.ID)
 	if err != nil {
 		return err
@@ -231,7 +228,10 @@ func (a *Admin) requeue(ctx context.Context, sum *queue.Summary) error {
 	if err := a.Resubmit(ctx, &again, content); err != nil {
 		return err
 	}
-	return a.delete(ctx, sum)
+	if err := a.delete(ctx, sum); !errors.Is(err, queue.ErrNotFound) {
+		return err
+	}
+	return nil // who takes it for its new cleaning has removed it already
 }
 
 // expire makes the next failure of a message final.

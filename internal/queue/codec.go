@@ -117,6 +117,7 @@ func encodeEnvelope(dst []byte, env *mail.Envelope, inline bool) []byte {
 	for i := range env.Recipients {
 		encodeRecipient(e, &env.Recipients[i])
 	}
+	e.s(env.FullName)
 	return e.b
 }
 
@@ -164,6 +165,9 @@ func decodeEnvelope(id mail.QueueID, b []byte) (env *mail.Envelope, inline bool,
 	env.Recipients = make([]mail.Recipient, d.count())
 	for i := range env.Recipients {
 		decodeRecipient(d, &env.Recipients[i])
+	}
+	if d.err == nil && len(d.b) > 0 { // an older record ends here
+		env.FullName = d.s()
 	}
 	return env, inline, d.err
 }

@@ -85,14 +85,15 @@ func (s *session) freshRequest() access.Request {
 
 // open begins the session; false ends it.
 func (s *session) open() bool {
-	if over, why := s.overConnections(); over {
-		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
-		return s.finish()
-	}
 	if s.set.TLSWrapper && !s.wrap() {
 		return s.finish()
 	}
-	if s.outOfTurn("CONNECT") {
+	// Postscreen has looked at the client's manners.
+	if !s.flags.handed && s.outOfTurn("CONNECT") {
+		return s.finish()
+	}
+	if over, why := s.overConnections(); over {
+		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
 		return s.finish()
 	}
 	s.greet()
@@ -104,11 +105,7 @@ func (s *session) wrap() bool {
 	if s.srv.TLS == nil {
 		return false
 	}
-	if over, why := s.overRate(rateTLS); over {
-		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
-		return false
-	}
-	return s.handshake()
+	return !s.tlsRefused("TLS service") && s.handshake()
 }
 
 // greet says who we are, or turns the client away.

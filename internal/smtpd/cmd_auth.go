@@ -13,6 +13,10 @@ import (
 
 // cmdAuth authenticates the client (RFC 4954).
 func (s *session) cmdAuth(args string) {
+	if over, why := s.overRate(rateAuth); over {
+		s.reply(450, "4.7.1", why)
+		return
+	}
 	fields := strings.Fields(args)
 	switch {
 	case s.set.HeloRequired && s.peer.Helo == "":
@@ -29,10 +33,6 @@ func (s *session) cmdAuth(args string) {
 		return
 	case len(fields) < 1 || len(fields) > 2:
 		s.reply(501, "5.5.4", "Syntax: AUTH mechanism")
-		return
-	}
-	if over, why := s.overRate(rateAuth); over {
-		s.reply(450, "4.7.1", why)
 		return
 	}
 	mech := strings.ToUpper(fields[0])

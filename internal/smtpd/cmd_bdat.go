@@ -96,8 +96,8 @@ func (s *session) refuseChunk(size int64) (st mail.Status, refused bool) {
 	case s.set.MessageLimit > 0 && size > s.set.MessageLimit:
 		s.log.Warnf("%s: BDAT request from %s exceeds message size limit", s.idOrNone(), s.client())
 		return mail.Status{Code: 552, Enhanced: "5.3.4", Text: "Chunk exceeds message size limit"}, true
-	case s.tx.bdat == bdatNone && !s.checkData("BDAT"):
-		return mail.Status{}, true // check has replied
+	case s.tx.bdat == bdatNone && !(s.checkData("BDAT") && s.beginData()):
+		return mail.Status{}, true // they have replied
 	}
 	return mail.Status{}, false
 }

@@ -32,7 +32,7 @@ func (s *session) cmdData(args string) {
 	case args != "":
 		s.reply(501, "5.5.4", "Syntax: DATA")
 		return
-	case !s.checkData("DATA"):
+	case !s.checkData("DATA"), !s.beginData():
 		return
 	}
 	s.beginContent()
@@ -57,7 +57,12 @@ func (s *session) cmdData(args string) {
 
 // content hands a piece of content to cleanup.
 func (s *session) content(p []byte) {
+	before := s.tx.bytes
 	s.tx.bytes += int64(len(p))
+	// A message on its way to a proxy has no id, and says so itself.
+	if limit := s.set.MessageLimit; limit > 0 && before <= limit && s.tx.bytes > limit && s.tx.id != "" {
+		s.log.Warnf("%s: queue file size limit exceeded", s.tx.id)
+	}
 	_, _ = s.tx.msg.Write(p) // what goes wrong is the answer of Finish
 	s.extend(len(p))
 }
@@ -111,7 +116,7 @@ func (s *session) endContent(bareLF bool) {
 	st := s.tx.msg.Finish(s.ctx)
 	if st.Code/100 == 2 {
 		s.errors, s.junk = 0, 0
-		if s.tx.bdat != bdatNone {
+		if s.tx.bdat != bdatNone && s.tx.proxy == nil {
 			st.Text = "Ok: " + itoa64(s.tx.bytes) + " bytes queued as " + string(s.tx.id)
 		}
 	}

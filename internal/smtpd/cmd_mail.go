@@ -43,7 +43,7 @@ func (s *session) cmdMail(args string) {
 		s.reply(501, "5.1.7", "Bad sender address syntax")
 		return
 	}
-	tx := transaction{open: true, sender: addr}
+	tx := transaction{open: true, sender: addr, line: s.line}
 	size, refused := s.mailParams(&tx, params)
 	if refused {
 		return
@@ -73,7 +73,7 @@ func (s *session) cmdMail(args string) {
 		s.clear()
 		return
 	}
-	if s.srv.Space != nil {
+	if s.srv.Space != nil && (s.srv.proxy == nil || s.srv.proxy.adjust) {
 		if err := s.srv.Space(); err != nil {
 			s.noSpace(err)
 			s.clear()

@@ -63,6 +63,11 @@ func (s *session) cmdRcpt(args string) {
 		return
 	}
 	s.apply()
+	if p := s.tx.proxy; p != nil && !p.command(s.line, '2') {
+		s.req.Recipient = ""
+		s.proxyReply(p)
+		return
+	}
 	s.tx.msg.AddRecipient(r)
 	if s.tx.rcpts++; s.tx.rcpts == 1 {
 		s.tx.first = addr

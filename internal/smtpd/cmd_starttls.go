@@ -1,8 +1,11 @@
 package smtpd
 
 import (
+	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -29,8 +32,8 @@ func (s *session) cmdStartTLS(args string) {
 		s.reply(502, "5.5.1", "Error: command not implemented")
 		return
 	}
-	if over, why := s.overRate(rateTLS); over {
-		s.reply(454, "4.7.0", why)
+	if s.tlsRefused("STARTTLS") {
+		s.reply(454, "4.7.0", "Error: "+rateRules[rateTLS].text+" from "+s.client())
 		return
 	}
 	// RFC 3207 4.2: what comes in clear text behind STARTTLS was perhaps put
@@ -57,7 +60,11 @@ func (s *session) handshake() bool {
 		s.reason = "lost connection"
 		return false
 	}
-	conn, desc, err := s.srv.TLS.Handshake(s.ctx, s.raw)
+	var under net.Conn = s.raw
+	if s.r.Buffered() > 0 { // what came behind the header of a proxy
+		under = &ahead{s.raw, bytes.Clone(s.r.Peek())}
+	}
+	conn, desc, err := s.srv.TLS.Handshake(s.ctx, under)
 	switch {
 	case errors.Is(err, tlsmgr.ErrClientCert):
 		s.conn, s.peer.TLS = conn, desc
@@ -72,7 +79,9 @@ func (s *session) handshake() bool {
 		s.log.Warnf("TLS library problem: %v", err)
 	}
 	if err != nil {
-		s.reason = "lost connection"
+		if over, _ := s.overRate(rateTLS); !over {
+			s.reason = "lost connection"
+		}
 		return false
 	}
 	// The next read and write set limits of their own.
@@ -90,5 +99,18 @@ func (s *session) handshake() bool {
 				s.client(), desc.PeerCN, desc.PeerIssuer, desc.Fingerprint, desc.KeyFingerprint)
 		}
 	}
-	return true
+	return s.mayHaveTLS(conn)
+}
+
+// mayHaveTLS counts a session that was not resumed. It is too late to save the
+// work, so this only tells who is turned away the next time.
+func (s *session) mayHaveTLS(conn *tls.Conn) bool {
+	if conn.ConnectionState().DidResume {
+		return true
+	}
+	over, why := s.overRate(rateTLS)
+	if over {
+		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
+	}
+	return !over
 }

@@ -98,6 +98,9 @@ func equalFold(word []byte, upper string) bool {
 func (s *session) dispatch(line []byte) {
 	verb, args := wire.Verb(line)
 	s.code = 0
+	if s.srv.proxy != nil {
+		s.line = string(line)
+	}
 	switch {
 	case s.set.UTF8 && !utf8.Valid(line):
 		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")

@@ -20,7 +20,6 @@ const (
 	filterNone missingFilter = iota
 	filterDefer
 	filterHold
-	filterProxy
 )
 
 // filters finds the filters that are wanted and not served.
@@ -32,11 +31,6 @@ func (b *viewBuilder) filters() {
 	}
 	overrides, err := b.v.List("receive_override_options")
 	b.note(true, err)
-	if value("smtpd_proxy_filter") != "" {
-		b.srv.lacks.filter = filterProxy
-		b.warn("smtpd_proxy_filter is not served by this release: mail is deferred")
-		return
-	}
 	if value("smtpd_milters") == "" || slices.Contains(overrides, "no_milters") {
 		return
 	}
@@ -64,17 +58,11 @@ func (b *viewBuilder) warn(text string) {
 // unfiltered answers MAIL when its filter is missing; true ends the command.
 func (s *session) unfiltered(sender mail.Address) bool {
 	st := mail.Status{Code: 451, Enhanced: "4.7.1", Text: "Service unavailable - try again later"}
-	action := "milter-reject"
-	switch s.srv.lacks.filter {
-	case filterDefer:
-	case filterProxy:
-		st.Enhanced, st.Text = "4.3.0", "Error: queue file write error"
-		action = "proxy-reject"
-	default:
+	if s.srv.lacks.filter != filterDefer {
 		return false
 	}
 	s.log.Emit(&event.Decision{
-		Action: action, State: "MAIL", Client: s.client(), Status: st, HasFrom: true, From: sender.External(),
+		Action: "milter-reject", State: "MAIL", Client: s.client(), Status: st, HasFrom: true, From: sender.External(),
 		Proto: s.peer.Proto(), Helo: s.peer.Helo, SASL: s.peer.SASL,
 	})
 	s.status(st)

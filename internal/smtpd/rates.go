@@ -34,6 +34,7 @@ type Rates struct {
 	clients map[rateKey]*clientRate
 	// pruned is when those of no interest were last forgotten.
 	pruned time.Time
+	peaks  peaks
 }
 
 // clientRate is what one client did in the current unit of time.
@@ -61,6 +62,7 @@ func (r *Rates) client(key rateKey, unit time.Duration) *clientRate {
 		}
 		c = &clientRate{began: now}
 		r.clients[key] = c
+		r.peaks.size(len(r.clients), now)
 	}
 	if now.Sub(c.began) >= unit {
 		c.began, c.counts = now, [rateEvents]int{}
@@ -89,6 +91,8 @@ func (r *Rates) connect(key rateKey, unit time.Duration) (active, rate int) {
 	}
 	c.active++
 	c.counts[rateConnection]++
+	r.peaks.note(rateConnection, c.counts[rateConnection], unit, key)
+	r.peaks.connections(c.active, key)
 	return c.active, c.counts[rateConnection]
 }
 
@@ -111,7 +115,18 @@ func (r *Rates) event(key rateKey, what rateEvent, unit time.Duration) int {
 		return 0
 	}
 	c.counts[what]++
+	r.peaks.note(what, c.counts[what], unit, key)
 	return c.counts[what]
+}
+
+// count is how often something has happened in this unit.
+func (r *Rates) count(key rateKey, what rateEvent, unit time.Duration) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.clients[key]; c != nil && time.Since(c.began) < unit {
+		return c.counts[what]
+	}
+	return 0
 }
 
 // rateKey is the client or the network that is counted.
@@ -128,7 +143,7 @@ func (s *session) rateKey() rateKey {
 
 // overConnections counts the connection and tells whether it is one too many.
 func (s *session) overConnections() (over bool, why string) {
-	if s.srv.Rates == nil || s.flags.rateExempt || s.set.ConnectionCount <= 0 && s.set.ConnectionRate <= 0 {
+	if s.srv.Rates == nil || s.flags.rateExempt || !s.set.limitsRates() {
 		return false, ""
 	}
 	s.rated, s.flags.rated = s.rateKey(), true
@@ -142,6 +157,30 @@ func (s *session) overConnections() (over bool, why string) {
 		return false, ""
 	}
 	return true, "Error: too many connections from " + s.peer.Client.AddrString()
+}
+
+// limitsRates tells whether anything is limited: then connections are counted, so
+// that it is known how long a client matters.
+func (set *Settings) limitsRates() bool {
+	for _, limit := range []int{set.ConnectionCount, set.ConnectionRate, set.MessageRate, set.RecipientRate, set.TLSRate, set.AuthRate} {
+		if limit > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// tlsRefused tells whether a client began too many TLS sessions of late. It comes
+// before a handshake, which is what costs, and does not count it.
+func (s *session) tlsRefused(how string) bool {
+	if s.set.TLSRate <= 0 || s.srv.Rates == nil || s.flags.rateExempt {
+		return false
+	}
+	if s.srv.Rates.count(s.rateKey(), rateTLS, s.set.RateUnit) <= s.set.TLSRate {
+		return false
+	}
+	s.log.Warnf("Refusing %s request from %s for service %s", how, s.client(), s.srv.Service)
+	return true
 }
 
 // rateRule is how one limited event is called.
@@ -169,5 +208,9 @@ func (s *session) overRate(what rateEvent) (over bool, why string) {
 	}
 	rule := rateRules[what]
 	s.log.Warnf("%s limit exceeded: %d from %s for service %s", rule.log, n, s.client(), s.srv.Service)
-	return true, "Error: " + rule.text + " from " + s.peer.Client.AddrString()
+	who := s.peer.Client.AddrString()
+	if what == rateTLS {
+		who = s.client()
+	}
+	return true, "Error: " + rule.text + " from " + who
 }

@@ -13,7 +13,7 @@ func (s *session) received() string {
 	by := "by " + s.set.Hostname + " (" + s.set.MailName + ")"
 	if s.set.HideClient {
 		b.WriteString("Received: " + by)
-		b.WriteString(" id " + string(s.tx.id))
+		b.WriteString(s.idClause())
 	} else {
 		helo := s.peer.Helo
 		if helo == "" {
@@ -21,7 +21,7 @@ func (s *session) received() string {
 		}
 		b.WriteString("Received: from " + helo + " (" + s.peer.Client.Name + " [" + s.addrLiteral() + "])")
 		s.receivedTLS(&b)
-		b.WriteString("\n\t" + by + " with " + s.peer.With(s.tx.params.SMTPUTF8) + " id " + string(s.tx.id))
+		b.WriteString("\n\t" + by + " with " + s.peer.With(s.tx.params.SMTPUTF8) + s.idClause())
 	}
 	sep := ";\n\t"
 	if s.tx.rcpts == 1 {
@@ -30,6 +30,14 @@ func (s *session) received() string {
 	}
 	b.WriteString(sep + time.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)"))
 	return b.String()
+}
+
+// idClause is the queue id, for a message that has one here.
+func (s *session) idClause() string {
+	if s.tx.id == "" {
+		return ""
+	}
+	return " id " + string(s.tx.id)
 }
 
 func (s *session) receivedTLS(b *strings.Builder) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,25 +31,37 @@ type Server struct {
 
 	Rooms
 	Lists Lists
+	// Scratch is where large messages wait for a filter; empty is the system's
+	// directory for temporary files.
+	Scratch string
 
 	Log  event.Sink
 	PIDs *event.PIDs
+	// Master is the voice of master(8), or nil.
+	Master *event.Logger
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	listener net.Listener
-	closing  atomic.Bool
-	drained  atomic.Bool
+	flow
+	lacks lacks
+	proxy *proxyFilter
+	pool  wire.Pool
+	slots chan struct{}
+	done  chan struct{}
+	// draining is closed when drained is set.
+	draining chan struct{}
+}
+
+// flow is what a server is doing.
+type flow struct {
+	closing, drained atomic.Bool
+	// stressUntil is when stress ends, complained when the limit of sessions was
+	// last complained of, both in seconds since 1970.
+	stressUntil, complained atomic.Int64
 	// serving is how many calls of Serve are under way, accepted how many
 	// connections that it accepted are open.
 	serving, accepted atomic.Int32
-	lacks             lacks
-	stressed          atomic.Bool
-	pool              wire.Pool
-	slots             chan struct{}
-	done              chan struct{}
-	// draining is closed when drained is set.
-	draining chan struct{}
 }
 
 // Rooms are the parts of the mail system that sessions ask.
@@ -180,9 +193,31 @@ func (s *Server) slot(ctx context.Context) error {
 	case <-s.draining:
 		return ErrServerClosed
 	}
-	// Postfix's master turns stress on when the last process is taken.
-	s.stressed.Store(len(s.slots) == cap(s.slots))
+	if len(s.slots) == cap(s.slots) {
+		s.full(time.Now())
+	}
 	return nil
+}
+
+// stressTime is how long stress lasts after the last session was taken.
+const stressTime = 1000 * time.Second
+
+// full turns stress on, and complains now and then, as Postfix's master does when
+// the last process is taken.
+func (s *Server) full(now time.Time) {
+	at := now.Unix()
+	s.stressUntil.Store(at + int64(stressTime.Seconds()))
+	last := s.complained.Load()
+	if at-last <= int64(stressTime.Seconds()) && last != 0 || !s.complained.CompareAndSwap(last, at) || s.Master == nil {
+		return
+	}
+	port := s.Service
+	if n, err := net.LookupPort("tcp", port); err == nil {
+		port = strconv.Itoa(n)
+	}
+	s.Master.Warnf("service \"%s\" (%s) has reached its process limit \"%d\": new clients may experience noticeable delays", s.Service, port, cap(s.slots))
+	s.Master.Warnf("to avoid this condition, increase the process count in master.cf or reduce the service time per client")
+	s.Master.Warnf("see https://www.postfix.org/STRESS_README.html for examples of stress-adapting configuration settings")
 }
 
 func (s *Server) free() {
@@ -193,14 +228,17 @@ func (s *Server) free() {
 
 // settings are those in force for a session that begins now.
 func (s *Server) settings() *Settings {
-	if s.Stress != nil && s.stressed.Load() {
+	if s.Stress != nil && time.Now().Unix() < s.stressUntil.Load() {
 		return s.Stress
 	}
 	return s.Settings
 }
 
 // ServeConn serves one connection and closes it.
-func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) { s.serveConn(ctx, conn, nil) }
+
+// serveConn serves a connection, from postscreen when h is not nil.
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, h *Handover) {
 	pid := 0
 	if s.PIDs != nil {
 		pid = s.PIDs.Next()
@@ -220,7 +258,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		}
 		s.mu.Unlock()
 	}()
-	ses.run(ctx)
+	ses.run(ctx, h)
 }
 
 func (s *Server) logger(pid int) *event.Logger {

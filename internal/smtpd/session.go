@@ -38,7 +38,8 @@ type session struct {
 	where, reason string
 	counts        counts
 	errors, junk  int
-	// code is the reply to the current command.
+	// line is the current command when a filter may want it, code the reply to it.
+	line  string
 	code  int
 	mask  ehloMask
 	flags sessionFlags
@@ -71,8 +72,8 @@ type sessionFlags struct {
 	xclient, xforward, verp            bool
 	rateExempt, authExempt, bareExempt bool
 	// bareLF is set when a bare line feed is to be noted; rated when the
-	// connection is counted.
-	bareLF, rated bool
+	// connection is counted; handed when postscreen has seen the client.
+	bareLF, rated, handed bool
 }
 
 // errShutdown wakes a session that waits for a command.
@@ -117,10 +118,11 @@ func (s *session) client() string {
 }
 
 // run is the whole session.
-func (s *session) run(ctx context.Context) {
+func (s *session) run(ctx context.Context, h *Handover) {
 	s.ctx = ctx
 	defer s.close()
 	defer s.contain()
+	known := s.identify(h)
 	s.lookupName()
 	s.name = ""
 	s.log.Emit(&event.Connect{Client: s.client(), Service: s.srv.Service})
@@ -128,6 +130,12 @@ func (s *session) run(ctx context.Context) {
 	defer s.contain()
 	if s.srv.Access != nil {
 		s.access = s.srv.Access.Begin()
+	}
+	if !known {
+		s.reply(421, "4.3.0", s.set.Hostname+" Server local error")
+		s.finish()
+		s.chat.forget() // nobody has said anything yet
+		return
 	}
 	s.classify()
 	if !s.open() {

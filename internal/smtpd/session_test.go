@@ -169,7 +169,7 @@ func TestTranscripts(t *testing.T) {
 		{"missing milter, reject", "smtpd_milters = inet:127.0.0.1:1\nmilter_default_action = reject\n", []string{hello, from}, "451 4.7.1 Service unavailable", ""},
 		{"missing milter, accept", "smtpd_milters = inet:127.0.0.1:1\nmilter_default_action = accept\n", []string{hello, from}, "250 2.1.0 Ok", ""},
 		{"milters not for this service", "smtpd_milters = inet:127.0.0.1:1\nreceive_override_options = no_milters\n", []string{hello, from}, "250 2.1.0 Ok", ""},
-		{"missing proxy filter", "smtpd_proxy_filter = 127.0.0.1:1\n", []string{hello, from}, "451 4.3.0 Error: queue file write error", ""},
+		{"missing proxy filter", "smtpd_proxy_filter = 127.0.0.1:1\n", []string{hello, from, to}, "451 4.3.0 Error: queue file write error", ""},
 		{"postmaster", "smtpd_recipient_restrictions = reject\n", []string{hello, from, "RCPT TO:<postmaster>\r\n"}, "250 2.1.5 Ok", ""},
 	}
 	for _, tt := range tests {

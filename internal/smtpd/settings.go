@@ -57,6 +57,17 @@ type Settings struct {
 
 	PeernameLookup bool `postconf:"smtpd_peername_lookup"`
 	PortLogging    bool `postconf:"smtpd_client_port_logging"`
+	// UpstreamProxy is "haproxy" when a proxy says who the client is.
+	UpstreamProxy   string        `postconf:"smtpd_upstream_proxy_protocol"`
+	UpstreamTimeout time.Duration `postconf:"smtpd_upstream_proxy_timeout"`
+	InetProtocols   []string      `postconf:"inet_protocols"`
+
+	// ProxyFilter sees mail before it is queued.
+	ProxyFilter  string        `postconf:"smtpd_proxy_filter"`
+	ProxyTimeout time.Duration `postconf:"smtpd_proxy_timeout"`
+	ProxyEhlo    string        `postconf:"smtpd_proxy_ehlo"`
+	ProxyOptions []string      `postconf:"smtpd_proxy_options"`
+	QueueDir     string        `postconf:"queue_directory"`
 
 	ConnectionCount int           `postconf:"smtpd_client_connection_count_limit"`
 	ConnectionRate  int           `postconf:"smtpd_client_connection_rate_limit"`

@@ -15,8 +15,11 @@ type transaction struct {
 	open   bool
 	sender mail.Address
 	params SenderParams
-	msg    Message
-	id     mail.QueueID
+	// line is the MAIL command; proxy is msg when a filter stands before the queue.
+	line  string
+	proxy *proxyMail
+	msg   Message
+	id    mail.QueueID
 	// rcpts counts accepted recipients, the first of which is kept; overshoot
 	// counts those beyond the limit.
 	rcpts, overshoot int
@@ -63,9 +66,9 @@ func (s *session) openMessage() bool {
 	if s.tx.msg != nil {
 		return true
 	}
-	local := false
-	if f := s.srv.Lists.LocalRewrite; f != nil {
-		local = f(s.ctx, s.peer.Client.Name, s.peer.Client.Addr, s.peer.SASL != nil)
+	local := s.rewritesLocally()
+	if s.srv.proxy != nil {
+		return s.openProxy(local)
 	}
 	facts := s.facts(local)
 	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: local})
@@ -78,7 +81,13 @@ func (s *session) openMessage() bool {
 	s.req.QueueID = s.tx.id
 	msg.SetSender(s.tx.sender, s.tx.params)
 	s.quarantine()
-	e := &event.Accepted{ID: s.tx.id, Client: s.client(), SASL: s.peer.SASL}
+	s.logAccepted(s.tx.id)
+	return true
+}
+
+// logAccepted says whose message a transaction is about.
+func (s *session) logAccepted(id mail.QueueID) {
+	e := &event.Accepted{ID: id, Client: s.client(), SASL: s.peer.SASL}
 	if f := s.peer.Forwarded; f != nil {
 		e.OrigID = f.Ident
 		if f.Name != "" || f.Addr != "" {
@@ -86,7 +95,12 @@ func (s *session) openMessage() bool {
 		}
 	}
 	s.log.Emit(e)
-	return true
+}
+
+// rewritesLocally tells whether the client's mail is completed as local mail.
+func (s *session) rewritesLocally() bool {
+	f := s.srv.Lists.LocalRewrite
+	return f != nil && f(s.ctx, s.peer.Client.Name, s.peer.Client.Addr, s.peer.SASL != nil)
 }
 
 // facts are what outlives the session; what XFORWARD said goes before what the

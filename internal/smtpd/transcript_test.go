@@ -37,6 +37,15 @@ func (j *journal) Write(_ time.Time, _ string, _ int, e event.Event) {
 	j.lines = append(j.lines, string(e.AppendText(nil)))
 }
 
+// take returns the lines so far, and forgets them.
+func (j *journal) take() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	text := strings.Join(j.lines, "\n")
+	j.lines = nil
+	return text
+}
+
 // TestTranscriptFiles plays the conversations in testdata/transcripts. A
 // conversation begins with "== name". Its lines:
 //

@@ -24,7 +24,9 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 	if postconf.HasFatal(b.problems) {
 		return nil, b.problems
 	}
-	if _, _, set := v.Raw("stress"); !set {
+	// Only services of the network are under stress.
+	svc := v.Service()
+	if _, _, set := v.Raw("stress"); !set && (svc == nil || svc.Type == "inet") {
 		stress := &Settings{}
 		if problems := v.With("stress", "yes").Decode(stress); !postconf.HasFatal(problems) {
 			b.srv.Stress = stress
@@ -32,12 +34,18 @@ func FromView(v *postconf.View, tables *table.Set, log event.Sink, read tlsmgr.R
 	}
 	set := b.srv.Settings
 	b.srv.Tag = set.SyslogName + "/smtpd"
-	if svc := v.Service(); svc != nil {
+	if svc != nil {
 		b.srv.Service, b.srv.MaxSessions = svc.Name, svc.MaxProc
 	}
 	if b.srv.MaxSessions < 0 {
 		b.srv.MaxSessions = set.DefaultLimit
 	}
+	if p := set.UpstreamProxy; p != "" && p != haproxy {
+		b.problems = append(b.problems, postconf.Problem{Fatal: true, Text: "unsupported smtpd_upstream_proxy_protocol value: " + p})
+	}
+	var err error
+	b.srv.proxy, err = parseProxyFilter(set)
+	b.note(true, err)
 	b.lists()
 	b.filters()
 	b.tls()
@@ -174,6 +182,15 @@ func (b *viewBuilder) tls() {
 	var set tlsmgr.Settings
 	b.problems = append(b.problems, b.v.Decode(&set)...)
 	set.Read = b.read
+	set.Warn = b.srv.logger(0).Warnf
+	if names, err := b.tables.Maps("tls_server_sni_maps", set.SNIMaps); err != nil {
+		b.note(true, err)
+	} else if !names.Empty() {
+		set.Names = func(ctx context.Context, name string) (string, bool, error) {
+			hit, err := names.Lookup(ctx, name)
+			return hit.Value, hit.Found, err
+		}
+	}
 	srv, err := tlsmgr.NewServer(&set)
 	if err == nil {
 		b.srv.TLS = srv

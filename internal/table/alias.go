@@ -33,7 +33,7 @@ func parseAliasLine(line logicalLine, o *SourceOptions) (Entry, bool) {
 		return Entry{}, false
 	}
 	if hasOp(tokens[:colon], "@%") {
-		o.Warn("%s, line %d: name must be local", o.Name, line.number)
+		o.Warn("%s, line %d: name must be local and have no domain", o.Name, line.number)
 		return Entry{}, false
 	}
 	return Entry{Key: joinTokens(tokens[:colon], false), Value: joinTokens(tokens[colon+1:], true)}, true

@@ -27,6 +27,7 @@ const (
 
 	pageInternal = 3  // btree internal
 	pageLeaf     = 5  // btree leaf
+	pageUnused   = 0  // never written
 	pageOverflow = 7  // part of a long item
 	pageHashMeta = 8  //
 	pageTreeMeta = 9  //
@@ -47,17 +48,13 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errDatabase, fmt.Sprintf(format, args...))
 }
 
-// bdbFile is a Berkeley DB file in memory. Values are parts of data, so that a
-// lookup copies nothing.
+// bdbFile is a Berkeley DB file. Values are parts of data, so that a lookup
+// copies nothing.
 type bdbFile struct {
 	data     string
 	big      bool
 	pageSize int
 	pages    uint32
-	// withNUL and withoutNUL tell which forms of keys occur: Postfix stores
-	// the NUL behind the text, other programs may not.
-	withNUL, withoutNUL bool
-	noteSize            int
 }
 
 // openBDB checks the meta page of a file and returns its type-specific part.
@@ -180,25 +177,34 @@ func (f *bdbFile) overflow(n, size uint32) (string, error) {
 	return b.String(), nil
 }
 
-// note remembers which form of keys occurs, while the pairs of a new file are
-// walked. It stops when there is more text than the file has room for: items
-// that share overflow pages would cost the square of the file's size.
-func (f *bdbFile) note(key, value string) bool {
-	if strings.HasSuffix(key, "\x00") {
-		f.withNUL = true
-	} else {
-		f.withoutNUL = true
-	}
-	f.noteSize += len(key) + len(value)
-	return f.noteSize <= len(f.data)
+// pairWalk guards a walk over all pairs. It stops when there is more text than
+// the file has room for: items that share overflow pages would cost the square
+// of the file's size.
+type pairWalk struct {
+	room int
+	fn   func(key, value string) bool
+	// over tells that the room was not enough.
+	over bool
 }
 
-// noted tells whether the walk with note was content.
-func (f *bdbFile) noted() error {
-	if f.noteSize > len(f.data) {
+// newWalk begins a walk over the pairs of f.
+func (f *bdbFile) newWalk(fn func(key, value string) bool) *pairWalk {
+	return &pairWalk{room: len(f.data), fn: fn}
+}
+
+// pair takes one pair.
+func (l *pairWalk) pair(key, value string) bool {
+	l.room -= len(key) + len(value)
+	l.over = l.room < 0
+	return !l.over && l.fn(key, value)
+}
+
+// end is how the walk ended.
+func (l *pairWalk) end(err error) error {
+	if err == nil && l.over {
 		return damaged("items overlap")
 	}
-	return nil
+	return err
 }
 
 // cText returns s up to its first NUL, as C programs see it.
@@ -207,11 +213,6 @@ func cText(s string) string {
 		return s[:i]
 	}
 	return s
-}
-
-// entry turns raw key and value into an Entry.
-func (f *bdbFile) entry(key, value string) Entry {
-	return Entry{Key: cText(key), Value: cText(value), Bare: !strings.HasSuffix(key, "\x00")}
 }
 
 // isKey tells whether the stored item is key, with a NUL behind it when nul is set.

@@ -12,6 +12,8 @@ const (
 	hashSpares  = 96
 	// hashCheckKey is hashed to see whether the file uses our hash function.
 	hashCheckKey = "%$sniglet^&"
+	// maxChain bounds the pages of one bucket, of which libdb makes a few.
+	maxChain = 1 << 12
 )
 
 // hashFile looks up keys in a Berkeley DB hash file.
@@ -21,7 +23,7 @@ type hashFile struct {
 	spares                       [32]uint32
 }
 
-// newHashFile checks the whole file, so that a lookup meets no surprise.
+// newHashFile reads the meta page.
 func newHashFile(data string) (*hashFile, error) {
 	f, err := openBDB(data, bdbHashMagic, pageHashMeta)
 	if err != nil {
@@ -40,11 +42,7 @@ func newHashFile(data string) (*hashFile, error) {
 	if h.maxBucket >= f.pages || h.highMask < h.maxBucket || h.lowMask > h.maxBucket {
 		return nil, damaged("bucket %d of %d pages", h.maxBucket, f.pages)
 	}
-	budget := f.pages
-	if err = h.walk(&budget, f.note); err != nil {
-		return nil, err
-	}
-	return h, f.noted()
+	return h, nil
 }
 
 // fnv is the hash function of Berkeley DB since 3.1, over key and, when nul is
@@ -65,8 +63,18 @@ func (h *hashFile) bucketPage(bucket uint32) uint32 {
 	return bucket + h.spares[bits.Len32(bucket)&31]
 }
 
-// get returns the value of key in one of its two forms.
-func (h *hashFile) get(key string, nul bool) (string, bool, error) {
+// get implements index. Postfix stores a NUL behind the text, other programs
+// may not; the two forms are in different buckets.
+func (h *hashFile) get(key string) (string, bool, error) {
+	value, ok, err := h.find(key, true)
+	if ok || err != nil {
+		return value, ok, err
+	}
+	return h.find(key, false)
+}
+
+// find returns the value of key in one of its two forms.
+func (h *hashFile) find(key string, nul bool) (string, bool, error) {
 	bucket := fnv(key, nul) & h.highMask
 	if bucket > h.maxBucket {
 		bucket &= h.lowMask
@@ -77,28 +85,66 @@ func (h *hashFile) get(key string, nul bool) (string, bool, error) {
 		if err != nil {
 			return "", false, err
 		}
-		for i := 0; i+1 < p.entries; i += 2 {
-			item, err := h.item(p, i)
-			if err != nil {
-				return "", false, err
-			}
-			if isKey(item, key, nul) {
-				value, err := h.item(p, i+1)
-				return cText(value), err == nil, err
-			}
+		search := h.searchSorted
+		if p.kind == pageHashOld {
+			search = h.searchAll
+		}
+		i, found, err := search(p, key, nul)
+		if err != nil {
+			return "", false, err
+		}
+		if found {
+			value, err := h.item(p, i+1)
+			return value, err == nil, err
 		}
 		n = h.next(p)
 	}
 	return "", false, nil
 }
 
-// hashPage returns page n of a bucket's chain.
+// searchSorted returns the item that is key on a page whose keys are sorted.
+func (h *hashFile) searchSorted(p page, key string, nul bool) (int, bool, error) {
+	low, high := 0, p.entries/2
+	for low < high {
+		mid := (low + high) / 2
+		item, err := h.item(p, 2*mid)
+		if err != nil {
+			return 0, false, err
+		}
+		switch c := compareKey(key, nul, item); {
+		case c == 0:
+			return 2 * mid, true, nil
+		case c > 0:
+			low = mid + 1
+		default:
+			high = mid
+		}
+	}
+	return 0, false, nil
+}
+
+// searchAll does the same on a page of an old file.
+func (h *hashFile) searchAll(p page, key string, nul bool) (int, bool, error) {
+	for i := 0; i < p.entries; i += 2 {
+		item, err := h.item(p, i)
+		if err != nil || isKey(item, key, nul) {
+			return i, err == nil, err
+		}
+	}
+	return 0, false, nil
+}
+
+// hashPage returns page n of a bucket's chain. A bucket that never held anything
+// may be a page of zeros.
 func (h *hashFile) hashPage(n, hops uint32) (page, error) {
 	p, err := h.page(n)
 	if err != nil {
 		return p, err
 	}
-	if p.kind != pageHash && p.kind != pageHashOld || p.entries%2 != 0 || hops >= h.pages {
+	if p.kind == pageUnused && p.entries == 0 && h.next(p) == 0 {
+		return p, nil // a bucket that never had an entry may be a page of zeros
+	}
+	if p.kind != pageHash && p.kind != pageHashOld || p.entries%2 != 0 || hops >= min(h.pages, maxChain) {
 		return p, damaged("hash page %d", n)
 	}
 	return p, nil
@@ -160,8 +206,8 @@ func (h *hashFile) walk(budget *uint32, fn func(key, value string) bool) error {
 	return nil
 }
 
-// each implements bdbIndex.
-func (h *hashFile) each(fn func(Entry) bool) error {
-	budget := h.pages
-	return h.walk(&budget, func(key, value string) bool { return fn(h.entry(key, value)) })
+// each implements index.
+func (h *hashFile) each(fn func(key, value string) bool) error {
+	budget, l := h.pages, h.newWalk(fn)
+	return l.end(h.walk(&budget, l.pair))
 }

@@ -12,7 +12,7 @@ const (
 	treeOverflow = 3
 	treeDeleted  = 0x80
 	treeRoot     = 88
-	maxTreeDepth = 255
+	maxTreeDepth = 32
 )
 
 // treeFile looks up keys in a Berkeley DB btree file.
@@ -21,7 +21,7 @@ type treeFile struct {
 	root uint32
 }
 
-// newTreeFile checks the whole file, so that a lookup meets no surprise.
+// newTreeFile reads the meta page.
 func newTreeFile(data string) (*treeFile, error) {
 	f, err := openBDB(data, bdbBtreeMagic, pageTreeMeta)
 	if err != nil {
@@ -31,11 +31,7 @@ func newTreeFile(data string) (*treeFile, error) {
 	if f.u32(data, 48) != 0 {
 		return nil, damaged("duplicate keys, records or several databases in one file")
 	}
-	budget := f.pages
-	if _, err = t.walk(t.root, &budget, 0, f.note); err != nil {
-		return nil, err
-	}
-	return t, f.noted()
+	return t, nil
 }
 
 // treePage returns page n of the tree.
@@ -125,22 +121,45 @@ func compareKey(key string, nul bool, item string) int {
 	return size - len(item)
 }
 
-// get returns the value of key in one of its two forms.
-func (t *treeFile) get(key string, nul bool) (string, bool, error) {
+// get implements index. Nothing sorts between a key without NUL and the same
+// with one, so that they are neighbours, on one leaf or on two.
+func (t *treeFile) get(key string) (string, bool, error) {
+	p, err := t.leaf(key, true)
+	if err != nil {
+		return "", false, err
+	}
+	at, err := t.search(p, key, true)
+	if err != nil {
+		return "", false, err
+	}
+	if value, ok, err := t.value(p, at, key, true); ok || err != nil {
+		return value, ok, err
+	}
+	if at > 0 {
+		return t.value(p, at-1, key, false)
+	}
+	if p, err = t.leaf(key, false); err != nil {
+		return "", false, err
+	}
+	if at, err = t.search(p, key, false); err != nil {
+		return "", false, err
+	}
+	return t.value(p, at, key, false)
+}
+
+// leaf returns the leaf that key belongs to.
+func (t *treeFile) leaf(key string, nul bool) (page, error) {
 	n := t.root
 	for range maxTreeDepth {
 		p, err := t.treePage(n)
-		if err != nil {
-			return "", false, err
-		}
-		if p.kind == pageLeaf {
-			return t.getLeaf(p, key, nul)
+		if err != nil || p.kind == pageLeaf {
+			return p, err
 		}
 		if n, err = t.descend(p, key, nul); err != nil {
-			return "", false, err
+			return p, err
 		}
 	}
-	return "", false, damaged("btree is too deep")
+	return page{}, damaged("btree is too deep")
 }
 
 // descend returns the child of an internal page that may hold key.
@@ -163,28 +182,36 @@ func (t *treeFile) descend(p page, key string, nul bool) (uint32, error) {
 	return n, err
 }
 
-// getLeaf looks for key on a leaf.
-func (t *treeFile) getLeaf(p page, key string, nul bool) (string, bool, error) {
+// search returns the index of the first pair of a leaf whose key is not less
+// than key.
+func (t *treeFile) search(p page, key string, nul bool) (int, error) {
 	low, high := 0, p.entries/2
 	for low < high {
 		mid := (low + high) / 2
-		item, deleted, err := t.leafItem(p, 2*mid)
+		item, _, err := t.leafItem(p, 2*mid)
 		if err != nil {
-			return "", false, err
+			return 0, err
 		}
-		switch c := compareKey(key, nul, item); {
-		case c < 0:
-			high = mid
-		case c > 0:
+		if compareKey(key, nul, item) > 0 {
 			low = mid + 1
-		case deleted:
-			return "", false, nil
-		default:
-			value, deleted, err := t.leafItem(p, 2*mid+1)
-			return cText(value), err == nil && !deleted, err
+		} else {
+			high = mid
 		}
 	}
-	return "", false, nil
+	return low, nil
+}
+
+// value returns the value of pair i of a leaf if it is there and its key is key.
+func (t *treeFile) value(p page, i int, key string, nul bool) (string, bool, error) {
+	if i >= p.entries/2 {
+		return "", false, nil
+	}
+	item, deleted, err := t.leafItem(p, 2*i)
+	if err != nil || deleted || !isKey(item, key, nul) {
+		return "", false, err
+	}
+	value, deleted, err := t.leafItem(p, 2*i+1)
+	return value, err == nil && !deleted, err
 }
 
 // walk calls fn for each raw pair below page n in the order of keys, until it
@@ -232,9 +259,9 @@ func (t *treeFile) walkLeaf(p page, fn func(key, value string) bool) (more bool,
 	return true, nil
 }
 
-// each implements bdbIndex.
-func (t *treeFile) each(fn func(Entry) bool) error {
-	budget := t.pages
-	_, err := t.walk(t.root, &budget, 0, func(key, value string) bool { return fn(t.entry(key, value)) })
-	return err
+// each implements index.
+func (t *treeFile) each(fn func(key, value string) bool) error {
+	budget, l := t.pages, t.newWalk(fn)
+	_, err := t.walk(t.root, &budget, 0, l.pair)
+	return l.end(err)
 }

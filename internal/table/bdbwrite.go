@@ -1,9 +1,11 @@
 package table
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/bits"
 	"slices"
 	"strings"
@@ -97,8 +99,14 @@ func (w *bdbWriter) meta(magic, version uint32, kind byte, entries []Entry) []by
 	return p
 }
 
-// bytes returns the whole file.
-func (w *bdbWriter) bytes() []byte { return slices.Concat(w.pages...) }
+// writeTo writes the whole file.
+func (w *bdbWriter) writeTo(to io.Writer) error {
+	out := bufio.NewWriterSize(to, 1<<18)
+	for _, p := range w.pages {
+		_, _ = out.Write(p)
+	}
+	return out.Flush()
+}
 
 // stored returns key and value as they are kept in the file.
 func stored(e Entry) (key, value string) {
@@ -108,8 +116,8 @@ func stored(e Entry) (key, value string) {
 	return e.Key + "\x00", e.Value + "\x00"
 }
 
-// encodeHash makes the text of a Berkeley DB hash file (version 9).
-func encodeHash(entries []Entry) []byte {
+// encodeHash makes a Berkeley DB hash file (version 9).
+func encodeHash(entries []Entry) *bdbWriter {
 	total := 0
 	for _, e := range entries {
 		total += min(len(e.Key), bigItem) + min(len(e.Value), bigItem) + 8
@@ -141,7 +149,7 @@ func encodeHash(entries []Entry) []byte {
 	for i := range bits.Len32(buckets) {
 		put32(p, hashSpares+4*i, 1)
 	}
-	return w.bytes()
+	return w
 }
 
 // bucket writes the pairs of one bucket on page n and those behind it. The
@@ -180,9 +188,9 @@ func (w *bdbWriter) hashItem(text string) []byte {
 	return item
 }
 
-// encodeBtree makes the text of a Berkeley DB btree file (version 9), bottom
+// encodeBtree makes a Berkeley DB btree file (version 9), bottom
 // up. Page 1 is kept for the root, where libdb wants it.
-func encodeBtree(entries []Entry) []byte {
+func encodeBtree(entries []Entry) *bdbWriter {
 	entries = slices.SortedFunc(slices.Values(entries), compareStored)
 	w := &bdbWriter{}
 	w.alloc(pageTreeMeta, 0)
@@ -200,7 +208,7 @@ func encodeBtree(entries []Entry) []byte {
 	put32(p, 76, 2) // at least two keys per page
 	put32(p, 84, ' ')
 	put32(p, treeRoot, 1)
-	return w.bytes()
+	return w
 }
 
 // branch is a page of a btree with its least key.

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -14,7 +15,7 @@ func BenchmarkLookup(b *testing.B) {
 		entries = append(entries, Entry{Key: fmt.Sprintf("user%d@example.com", i), Value: "mailbox/"})
 	}
 	path := filepath.Join(b.TempDir(), "map")
-	for _, typ := range []string{"hash", "btree"} {
+	for typ := range formats() {
 		f, err := EditFile(typ, path+typ)
 		if err != nil {
 			b.Fatal(err)
@@ -26,6 +27,10 @@ func BenchmarkLookup(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	text := filepath.Join(b.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("user1@example.com a\nuser2@example.com b\n"), 0o600); err != nil {
+		b.Fatal(err)
+	}
 	nets := ""
 	for i := range 5000 {
 		nets += fmt.Sprintf("{10.%d.%d.0/%d x} ", i/250, i%250, 24+i%2)
@@ -36,6 +41,18 @@ func BenchmarkLookup(b *testing.B) {
 		{"hash/miss", "hash:" + path + "hash", "nobody@example.com"},
 		{"hash/fold", "hash:" + path + "hash", "User4711@Example.com"},
 		{"btree/hit", "btree:" + path + "btree", "user4711@example.com"},
+		{"lmdb/hit", "lmdb:" + path + "lmdb", "user4711@example.com"},
+		{"lmdb/miss", "lmdb:" + path + "lmdb", "nobody@example.com"},
+		{"cdb/hit", "cdb:" + path + "cdb", "user4711@example.com"},
+		{"cdb/miss", "cdb:" + path + "cdb", "nobody@example.com"},
+		{"texthash/hit", "texthash:" + text, "user1@example.com"},
+		{"texthash/miss", "texthash:" + text, "nobody@example.com"},
+		{"union/hit", "unionmap:{inline:{a=b},inline:{a=c}}", "a"},
+		{"pipe/hit", "pipemap:{inline:{a=b},inline:{b=c}}", "a"},
+		{"static", "static:x", "user4711@example.com"},
+		{"environ", "environ:x", "path"},
+		{"randmap", "randmap:{a,b}", "a"},
+		{"unix/hit", "unix:passwd.byname", "root"},
 		{"inline/hit", "inline:{a=b,c=d,user4711@example.com=x}", "user4711@example.com"},
 		{"cidr/5", "cidr:{{10.0.0.0/8 a} {127.0.0.0/8 b} {192.168.0.0/16 c} {::1 d} {192.0.2.0/24 e}}", "192.0.2.7"},
 		{"cidr/5000", "cidr:{" + nets + "}", "10.7.77.77"},

@@ -41,7 +41,7 @@ func openClientConfig(name string, o *Options) (*clientConfig, error) {
 		get := func(setting string) (string, bool) { return o.Param(name + "_" + setting) }
 		return &clientConfig{name: name, get: get}, nil
 	}
-	text, err := readClientFile(o.path(name))
+	text, err := readClientFile(o.path(name), o.open)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, Reason(err))
 	}
@@ -54,8 +54,8 @@ func openClientConfig(name string, o *Options) (*clientConfig, error) {
 }
 
 // readClientFile reads the whole file, bounded.
-func readClientFile(path string) (string, error) {
-	f, err := os.Open(path)
+func readClientFile(path string, open func(path string) (*os.File, error)) (string, error) {
+	f, err := open(path)
 	if err != nil {
 		return "", err
 	}
@@ -85,6 +85,9 @@ func parseClientFile(name, text string, o *Options) (map[string]string, error) {
 		case !found || strings.ContainsAny(setting, asciiSpace):
 			return nil, fmt.Errorf("%s, line %d: missing '=' after attribute name", name, line.number)
 		}
+		if _, again := settings[setting]; again {
+			o.warnf("%s, line %d: overriding earlier entry: %s", name, line.number, setting)
+		}
 		settings[setting] = trimSpace(value)
 	}
 	return settings, nil
@@ -109,7 +112,7 @@ func (c *clientConfig) text(name, def string) string {
 func (c *clientConfig) needed(name, def string) string {
 	value := c.text(name, def)
 	if value == "" {
-		c.fail("%s: bad string length 0 < 1: %s =", c.name, name)
+		c.fail("%s: bad string length 0 < 1: %s = ", c.name, name)
 	}
 	return value
 }

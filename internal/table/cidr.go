@@ -30,23 +30,24 @@ type cidrRule struct {
 
 // openCIDR opens cidr:path or cidr:{ {rule}, ... }.
 func openCIDR(name string, o *Options) (Table, error) {
-	lines, err := ruleLines("cidr", name, o)
-	if err != nil {
-		return nil, err
-	}
+	return openRules("cidr", name, o, func(lines []logicalLine, o *Options) Table { return parseCIDR(name, lines, o) })
+}
+
+// parseCIDR makes a table of lines.
+func parseCIDR(name string, lines []logicalLine, o *Options) *cidrTable {
 	t := &cidrTable{name: "cidr:" + name}
 	var ifs ruleStack
-	for _, line := range lines.lines {
+	for _, line := range lines {
 		where := fmt.Sprintf("cidr map %s, line %d", name, line.number)
 		r, err := parseCIDRRule(line.text)
 		if err != nil {
-			o.warnf("%s: %v: skipping this rule", where, err)
+			o.skipf("%s: %v: skipping this rule", where, err)
 			continue
 		}
 		if r.op == opEndif {
 			i, ok := ifs.pop()
 			if !ok {
-				o.warnf("%s: ENDIF without IF: skipping this rule", where)
+				o.skipf("%s: ENDIF without IF: skipping this rule", where)
 				continue
 			}
 			t.rules[i].skip = len(t.rules)
@@ -57,12 +58,14 @@ func openCIDR(name string, o *Options) (Table, error) {
 		}
 		t.rules = append(t.rules, r)
 	}
-	for i, ok := ifs.pop(); ok; i, ok = ifs.pop() {
-		o.warnf("cidr map %s, line %d: IF has no matching ENDIF", name, lines.last)
+	for len(ifs.rules) > 0 {
+		line := ifs.lines[len(ifs.lines)-1]
+		i, _ := ifs.pop()
+		o.skipf("cidr map %s, line %d: IF has no matching ENDIF", name, line)
 		t.rules[i].skip = len(t.rules)
 	}
 	t.index = indexCIDR(t.rules)
-	return t, nil
+	return t
 }
 
 // parseCIDRRule reads one line.
@@ -113,10 +116,13 @@ func parseNet(s string) (netip.Prefix, error) {
 	}
 	text, length, hasLength := strings.Cut(pattern, "/")
 	addr, err := netip.ParseAddr(text)
-	if err != nil || addr.Zone() != "" {
+	bad := err != nil || addr.Zone() != ""
+	switch {
+	case bad && hasLength:
+		return netip.Prefix{}, fmt.Errorf("bad network value in \"%s\"", pattern)
+	case bad:
 		return netip.Prefix{}, fmt.Errorf("bad address pattern: \"%s\"", pattern)
-	}
-	if !hasLength {
+	case !hasLength:
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	if length == "" || strings.Trim(length, "0123456789") != "" {

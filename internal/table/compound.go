@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -16,15 +17,6 @@ func openProxy(name string, o *Options) (Table, error) {
 		return nil, err
 	}
 	return &renamed{Table: t, name: "proxy:" + name}, nil
-}
-
-// openDebug opens debug:type:name, which logs each access.
-func openDebug(name string, o *Options) (Table, error) {
-	t, err := Open(name, *o)
-	if err != nil {
-		return nil, err
-	}
-	return &debugTable{renamed: renamed{Table: t, name: "debug:" + name}, log: o.warnf}, nil
 }
 
 // renamed is a table under another name.
@@ -45,31 +37,12 @@ func (r *renamed) Each(fn func(Entry) bool) error {
 	return l.Each(fn)
 }
 
-// debugTable logs each lookup.
-type debugTable struct {
-	renamed
-	log func(format string, args ...any)
-}
-
-// Lookup implements Table.
-func (d *debugTable) Lookup(ctx context.Context, key string) (string, bool, error) {
-	value, ok, err := d.Table.Lookup(ctx, key)
-	switch {
-	case err != nil:
-		d.log("%s lookup: \"%s\" = error: %v", d.name, key, err)
-	case ok:
-		d.log("%s lookup: \"%s\" = \"%s\"", d.name, key, value)
-	default:
-		d.log("%s lookup: \"%s\" = not found", d.name, key)
-	}
-	return value, ok, err
-}
-
 // openMembers opens the tables in "{type:name, type:name}".
 func openMembers(typ, name string, o *Options) ([]Table, error) {
 	inner, err := braced(name)
 	specs := splitBraced(inner)
-	if err != nil || len(specs) == 0 {
+	noType := func(spec string) bool { return !strings.Contains(spec, ":") }
+	if err != nil || len(specs) == 0 || slices.ContainsFunc(specs, noType) {
 		return nil, fmt.Errorf("bad syntax: \"%s:%s\"; need \"%s:{type:name...}\"", typ, name, typ)
 	}
 	var tables []Table
@@ -117,9 +90,7 @@ func (p *pipe) Lookup(ctx context.Context, key string) (string, bool, error) {
 		if !ok {
 			return "", false, nil
 		}
-		if key = value; key == "" {
-			return "", false, &LookupError{Table: t.String(), Key: key, Err: ErrEmptyResult}
-		}
+		key = value
 	}
 	return key, true, nil
 }
@@ -185,16 +156,7 @@ func openRandom(name string, _ *Options) (Table, error) {
 	if err != nil || len(values) == 0 {
 		return nil, fmt.Errorf("bad syntax: \"randmap:%s\"; need \"randmap:{value...}\"", name)
 	}
-	r := &random{name: "randmap:" + name}
-	for _, value := range values {
-		if value[0] == '{' {
-			if value, err = braced(value); err != nil {
-				return nil, fmt.Errorf("%w: \"randmap:%s\"; need \"randmap:{value...}\"", err, name)
-			}
-		}
-		r.values = append(r.values, trimSpace(value))
-	}
-	return r, nil
+	return &random{name: "randmap:" + name, values: values}, nil
 }
 
 // Lookup implements Table.

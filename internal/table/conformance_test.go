@@ -1,6 +1,8 @@
 package table_test
 
 import (
+	"database/sql"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +10,9 @@ import (
 
 	"postroad/internal/table"
 	"postroad/internal/table/tabletest"
+	"postroad/internal/testkit/sqlkit"
+
+	_ "modernc.org/sqlite"
 )
 
 // fixed is what every table made of testdata/fixed must answer.
@@ -43,7 +48,13 @@ func cases(t *testing.T) []tabletest.Case {
 	other := []string{"qy", "y", "@joe"}
 	return []tabletest.Case{
 		{Spec: "hash:testdata/hash", Found: fixed, Missing: missing},
+		{Spec: "hash:testdata/hash-one", Found: map[string]string{"b.c": "x"}, Missing: missing},
 		{Spec: "btree:testdata/btree", Found: fixed, Missing: missing},
+		{Spec: "lmdb:testdata/lmdb", Found: fixed, Missing: missing},
+		{Spec: "cdb:testdata/cdb", Found: fixed, Missing: missing},
+		{Spec: "lmdb:" + indexed(t, "lmdb", source), Found: fixed, Missing: missing},
+		{Spec: "cdb:" + indexed(t, "cdb", source), Found: fixed, Missing: missing},
+		{Spec: "internal:x", Missing: missing, Empty: true},
 		{Spec: "hash:" + source, Found: fixed, Missing: missing},
 		{Spec: "btree:" + source, Found: fixed, Missing: missing},
 		{Spec: "texthash:" + source, Found: fixed, Missing: missing},
@@ -68,8 +79,64 @@ func cases(t *testing.T) []tabletest.Case {
 		{Spec: "memcache:" + write("memcache.cf", "line_size_limit = 200000\nmemcache = unix:"+memcacheServer(t)), Found: servedWords, Missing: unserved},
 		{Spec: "ldap:" + write("ldap.cf", "search_base = dc=test\nquery_filter = (mail=%s)\nserver_host = ldap://"+ldapServer(t)),
 			Found: map[string]string{"ann@test": "ann@store", "bob@test": "bob@store,bob@other"}, Missing: []string{"ann", "@test"}},
+		{Spec: "sqlite:" + databaseFile(t, "dbpath = "+sqliteFile(t), "query = SELECT v FROM fixed WHERE k = '%s'"), Found: fixed, Missing: missing},
+		{Spec: "mysql:" + databaseFile(t, "hosts = inet:"+sqlkit.FakeMySQL(t, sqlkit.Lookup(fixed, true)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
+		{Spec: "pgsql:" + databaseFile(t, "hosts = "+sqlkit.FakePgSQL(t, sqlkit.Lookup(fixed, false)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
+		{Spec: "proxy:mysql:" + databaseFile(t, "hosts = "+sqlkit.FakeMySQL(t, sqlkit.Lookup(fixed, true)), "dbname = x", "query = '%s'"), Found: fixed, Missing: missing},
 		{Spec: "fail:x", Kind: table.Pattern, Fails: true},
 	}
+}
+
+// indexed makes an indexed file of a source and returns its name.
+func indexed(t *testing.T, typ, source string) string {
+	t.Helper()
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []table.Entry
+	table.ParseSource(string(text), table.SourceOptions{UTF8: true}, func(e table.Entry, _ int) {
+		entries = append(entries, table.Entry{Key: table.Fold(e.Key, true), Value: e.Value})
+	})
+	f, err := table.EditFile(typ, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Write(entries, table.WriteOptions{Mode: 0o600}); err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+// databaseFile writes a client configuration file.
+func databaseFile(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.cf")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sqliteFile makes a database with the entries of fixed.
+func sqliteFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "db?x=%41#y") // nothing in a name means anything
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE fixed (k TEXT PRIMARY KEY, v TEXT)"); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range fixed {
+		if _, err := db.Exec("INSERT INTO fixed VALUES (?, ?)", key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
 }
 
 // passwdLine returns the entry of root.

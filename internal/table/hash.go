@@ -1,7 +1,6 @@
 package table
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,84 +16,77 @@ const editGrace = 100 * time.Second
 
 // lockTries and lockPause bound the wait for a file that postmap is writing.
 const (
-	lockTries = 100
-	lockPause = 100 * time.Millisecond
+	lockTries = 1000
+	lockPause = 10 * time.Millisecond
 )
 
 // errLocked is the cause when a file stays locked.
 var errLocked = errors.New("another process keeps the file locked")
 
-// bdbIndex is a hash or btree file in memory.
-type bdbIndex interface {
-	get(key string, nul bool) (string, bool, error)
-	each(fn func(Entry) bool) error
+// hashFormat and btreeFormat are the two kinds of Berkeley DB files.
+func hashFormat() *indexFormat {
+	return &indexFormat{typ: "hash", suffix: ".db", open: func(data string) (index, error) { return newHashFile(data) }}
 }
 
-// bdbTable is hash: or btree: on a .db file.
-type bdbTable struct {
-	name                string
-	index               bdbIndex
-	withNUL, withoutNUL bool
+func btreeFormat() *indexFormat {
+	return &indexFormat{typ: "btree", suffix: ".db", open: func(data string) (index, error) { return newTreeFile(data) }}
 }
 
 // openHash opens hash:path.
-func openHash(name string, o *Options) (Table, error) { return openDB("hash", name, o) }
+func openHash(name string, o *Options) (Table, error) { return openDB(hashFormat(), name, o) }
 
 // openBtree opens btree:path.
-func openBtree(name string, o *Options) (Table, error) { return openDB("btree", name, o) }
+func openBtree(name string, o *Options) (Table, error) { return openDB(btreeFormat(), name, o) }
 
 // openDB follows the rules of the package comment.
-func openDB(typ, name string, o *Options) (Table, error) {
-	title, path := typ+":"+name, o.path(name)
-	data, modified, err := readLocked(path + ".db")
-	if errors.Is(err, fs.ErrNotExist) {
-		return openDBSource(title, name, o)
+func openDB(format *indexFormat, name string, o *Options) (Table, error) {
+	title, source := format.typ+":"+name, o.path(name)
+	path := source + format.suffix
+	stat := func() (fileState, error) {
+		state, err := o.stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return o.stat(source)
+		}
+		return state, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open database %s.db: %w", name, Reason(err))
-	}
-	t, err := newBDBTable(typ, title, data)
-	if err != nil {
-		return nil, fmt.Errorf("open database %s.db: %w", name, err)
-	}
-	source, err := os.Stat(path)
-	if err == nil && source.ModTime().After(modified) && time.Since(source.ModTime()) > editGrace {
-		o.warnf("database %s.db is older than source file %s", name, name)
-	}
-	return t, nil
+	return follow(title, o, stat, func() (*version, error) {
+		t, err := openIndex(format, title, path, o)
+		if errors.Is(err, fs.ErrNotExist) {
+			return openDBSource(title, name, o)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open database %s%s: %w", name, format.suffix, Reason(err))
+		}
+		warnOlder(name, format.suffix, &t.file.state, o)
+		return &version{table: t, index: t, state: t.file.state}, nil
+	})
 }
 
-// newBDBTable makes a table of the text of a .db file.
-func newBDBTable(typ, title, data string) (*bdbTable, error) {
-	t := &bdbTable{name: title}
-	if typ == "hash" {
-		h, err := newHashFile(data)
-		if err != nil {
-			return nil, err
-		}
-		t.index, t.withNUL, t.withoutNUL = h, h.withNUL, h.withoutNUL
-		return t, nil
+// warnOlder tells that a source was edited since it was indexed.
+func warnOlder(name, suffix string, indexed *fileState, o *Options) {
+	source, err := o.stat(o.path(name))
+	if err != nil || source.modified.Nano() <= indexed.modified.Nano() {
+		return
 	}
-	b, err := newTreeFile(data)
-	if err != nil {
-		return nil, err
+	if time.Since(time.Unix(source.modified.Unix())) > editGrace {
+		o.warnf("database %s%s is older than source file %s", name, suffix, name)
 	}
-	t.index, t.withNUL, t.withoutNUL = b, b.withNUL, b.withoutNUL
-	return t, nil
 }
 
 // openDBSource reads the text of a table that was never indexed.
-func openDBSource(title, name string, o *Options) (Table, error) {
-	text, err := readText(o.path(name))
+func openDBSource(title, name string, o *Options) (*version, error) {
+	v, err := readVersion(o.path(name), o, func(text string, o *Options) Table {
+		alias, command := isAliasText(text), "postmap"
+		if alias {
+			command = "postalias"
+		}
+		o.warnf("%s: there is no %s.db; reading the source file instead (\"%s %s\" makes it)", title, name, command, title)
+		return textTable(title, name, text, o, alias)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open database %s.db: %w", name, Reason(fs.ErrNotExist))
 	}
-	alias, command := isAliasText(text), "postmap"
-	if alias {
-		command = "postalias"
-	}
-	o.warnf("%s: there is no %s.db; reading the source file instead (\"%s %s\" makes it)", title, name, command, title)
-	return textTable(title, name, text, o, alias), nil
+	return v, nil
 }
 
 // isAliasText tells whether most lines of a table's text have the form
@@ -117,25 +109,6 @@ func isAliasText(text string) bool {
 	return alias > other
 }
 
-// readLocked reads a whole file under a shared lock, so that it is not read
-// while Postfix's postmap changes it in place.
-func readLocked(path string) (data string, modified time.Time, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	defer f.Close()
-	if err = lockFile(f, syscall.LOCK_SH); err != nil {
-		return "", time.Time{}, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	data, err = readAll(f)
-	return data, info.ModTime(), err
-}
-
 // lockFile takes a flock(2), the kind of lock that Postfix uses on Linux for
 // its own files. It waits, but not for ever; closing the file gives it back.
 func lockFile(f *os.File, how int) error {
@@ -154,26 +127,3 @@ func lockFile(f *os.File, how int) error {
 		}
 	}
 }
-
-// Lookup implements Table.
-func (t *bdbTable) Lookup(_ context.Context, key string) (value string, ok bool, err error) {
-	if t.withNUL {
-		value, ok, err = t.index.get(key, true)
-	}
-	if t.withoutNUL && !ok && err == nil {
-		value, ok, err = t.index.get(key, false)
-	}
-	return value, ok, err
-}
-
-// Kind implements Table.
-func (t *bdbTable) Kind() Kind { return Fixed }
-
-// String implements Table.
-func (t *bdbTable) String() string { return t.name }
-
-// Close implements Table.
-func (t *bdbTable) Close() error { return nil }
-
-// Each implements Lister.
-func (t *bdbTable) Each(fn func(Entry) bool) error { return t.index.each(fn) }

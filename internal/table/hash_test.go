@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -30,7 +32,7 @@ func put(t *testing.T, dir, name string, data []byte, age time.Duration) string 
 // TestHashRules walks the rules of the package comment.
 func TestHashRules(t *testing.T) {
 	t.Parallel()
-	db := encodeHash([]Entry{{Key: "key", Value: "indexed"}})
+	db := formats()["hash"]([]Entry{{Key: "key", Value: "indexed"}})
 	const text, alias = "key source\n", "# aliases\nkey: source, other\nroot: key\nlist: :include:/a/b\n"
 	tests := []struct {
 		name          string
@@ -50,7 +52,7 @@ func TestHashRules(t *testing.T) {
 		{name: "nothing", fails: true},
 		{name: "damaged db", db: []byte("not a database"), source: text, fails: true},
 		{name: "empty db", db: []byte{}, source: text, fails: true},
-		{name: "db of the other type", db: encodeBtree(nil), source: text, fails: true},
+		{name: "db of the other type", db: formats()["btree"](nil), source: text, fails: true},
 	}
 	for _, test := range tests {
 		dir := t.TempDir()
@@ -110,7 +112,7 @@ func TestIsAliasText(t *testing.T) {
 // the old table or the new one.
 func TestWriteFile(t *testing.T) {
 	t.Parallel()
-	for _, typ := range []string{"hash", "btree"} {
+	for typ := range formats() {
 		path := filepath.Join(t.TempDir(), "map")
 		edit(t, typ, path, func(old []Entry) []Entry { return []Entry{{Key: "count", Value: "0"}} })
 		var wg sync.WaitGroup
@@ -175,13 +177,42 @@ func edit(t *testing.T, typ, path string, change func([]Entry) []Entry) {
 	}
 }
 
+// TestLockReturned checks that a closed file is not locked, whatever refers to
+// its mapping still.
+func TestLockReturned(t *testing.T) {
+	dir := t.TempDir()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for typ := range formats() {
+		for range 3 {
+			path := filepath.Join(dir, typ)
+			edit(t, typ, path, func(old []Entry) []Entry { return []Entry{{Key: "key", Value: "x"}} })
+			f, err := EditFile(typ, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Entries(); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			lock, err := os.Open(IndexName(typ, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+				t.Errorf("%s: %v", typ, err)
+			}
+			lock.Close()
+		}
+	}
+}
+
 func TestEditFileErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for typ, want := range map[string]string{
 		"nosuch":   "unsupported map type: nosuch",
 		"texthash": "no 'map create' support for this type: texthash",
-		"lmdb":     "unsupported map type: lmdb: this version of Postroad cannot make it yet",
+		"sdbm":     "unsupported map type: sdbm; use lmdb, cdb or hash instead",
 	} {
 		if _, err := EditFile(typ, filepath.Join(dir, "map")); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", typ, err)

@@ -30,8 +30,7 @@ func openInline(name string, o *Options) (Table, error) {
 			key = Fold(key, o.UTF8)
 		}
 		if !m.add(key, value) {
-			o.warnf("%s: duplicate entry: \"%s\"; the last one counts", title, key)
-			m.entries[key] = value
+			m.entries[key] = value // the last one counts
 		}
 	}
 	return m, nil
@@ -41,15 +40,31 @@ func openInline(name string, o *Options) (Table, error) {
 var (
 	errNoName   = errors.New("missing attribute name")
 	errNoEquals = errors.New("missing '=' after attribute name")
+	errNoKey    = errors.New("no key found; expected format: key = value")
+	errUnquoted = errors.New("unbalanced '\"'")
 )
 
-// splitNameValue splits "name = value"; the name has no white space inside.
+// splitNameValue splits "name = value"; the name has no white space outside
+// double quotes, which are part of it.
 func splitNameValue(s string) (name, value string, err error) {
 	s = trimSpace(s)
-	end := strings.IndexAny(s, "="+asciiSpace)
-	if end < 0 {
-		end = len(s)
+	if s == "" {
+		return "", "", errNoKey
 	}
+	end, quoted := 0, false
+	for end < len(s) && (quoted || s[end] != '=' && !isSpace(s[end])) {
+		switch s[end] {
+		case '\\':
+			end++
+		case '"':
+			quoted = !quoted
+		}
+		end++
+	}
+	if quoted {
+		return "", "", errUnquoted
+	}
+	end = min(end, len(s))
 	name, rest := s[:end], strings.TrimLeft(s[end:], asciiSpace)
 	if rest == "" || rest[0] != '=' {
 		if name == "" {

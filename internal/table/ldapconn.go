@@ -152,7 +152,7 @@ func addCerts(pool *x509.CertPool, file, dir string, useFile bool) error {
 	}
 	found := false
 	for _, name := range names {
-		pem, err := readClientFile(name)
+		pem, err := readClientFile(name, os.Open)
 		if err != nil && useFile {
 			return fmt.Errorf("tls_ca_cert_file: open %s: %w", name, Reason(err))
 		}

@@ -101,7 +101,7 @@ func (s *Set) addItems(l *MatchList, items []string, negate bool, depth int) err
 // addFile reads the items of a "/file" item. A file that cannot be read is an
 // item without an answer.
 func (s *Set) addFile(l *MatchList, path string, negate bool, depth int) error {
-	text, err := readText(path)
+	text, _, err := s.options.readText(path)
 	if err == nil && depth >= maxIncludes {
 		err = fmt.Errorf("files include each other more than %d deep", maxIncludes)
 	}

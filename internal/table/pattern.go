@@ -24,6 +24,8 @@ type engine struct {
 	// compile compiles a pattern; toggled has a bit per letter of flags. An
 	// error is a mistake in the pattern.
 	compile func(pattern string, toggled uint32) (matcher, error)
+	// outOfRange is how the type says that a group does not exist.
+	outOfRange string
 	// obsolete lists flags that are ignored with a warning.
 	obsolete string
 }
@@ -56,15 +58,11 @@ var (
 	errBadReplacement = errors.New("bad replacement syntax: skipping this rule")
 )
 
-// openPatterns opens a regexp: or pcre: table.
-func openPatterns(e *engine, name string, o *Options) (Table, error) {
-	lines, err := ruleLines(e.typ, name, o)
-	if err != nil {
-		return nil, err
-	}
+// parsePatterns makes a regexp: or pcre: table of lines.
+func parsePatterns(e *engine, name string, lines []logicalLine, o *Options) *patternTable {
 	t := &patternTable{name: e.typ + ":" + name, warn: o.warnf}
 	var ifs ruleStack
-	for _, line := range lines.lines {
+	for _, line := range lines {
 		p := ruleParser{engine: e, options: o, where: fmt.Sprintf("%s map %s, line %d", e.typ, name, line.number)}
 		r, err := p.parse(line.text)
 		if err == nil && r.op == opEndif {
@@ -75,7 +73,7 @@ func openPatterns(e *engine, name string, o *Options) (Table, error) {
 			err = errEndifAlone
 		}
 		if err != nil {
-			o.warnf("%s: %v", p.where, err)
+			o.skipf("%s: %v", p.where, err)
 			continue
 		}
 		if r.op == opIf {
@@ -86,10 +84,10 @@ func openPatterns(e *engine, name string, o *Options) (Table, error) {
 	for len(ifs.rules) > 0 {
 		line := ifs.lines[len(ifs.lines)-1]
 		i, _ := ifs.pop()
-		o.warnf("%s map %s, line %d: IF has no matching ENDIF", e.typ, name, line)
+		o.skipf("%s map %s, line %d: IF has no matching ENDIF", e.typ, name, line)
 		t.rules[i].skip = len(t.rules)
 	}
-	return t, nil
+	return t
 }
 
 // ruleParser reads one rule.
@@ -175,7 +173,7 @@ func (p *ruleParser) result(text string, r *patternRule) error {
 	if text == "" {
 		p.warnf("no replacement text: using empty string")
 	}
-	result, errs := parseTemplate(text)
+	result, errs := parseTemplate(text, p.engine.outOfRange)
 	for _, err := range errs {
 		p.warnf("%v", err)
 	}

@@ -188,7 +188,7 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		tmpl, errs := parseTemplate(s)
+		tmpl, errs := parseTemplate(s, "out of range")
 		if len(errs) == 0 {
 			tmpl.expand("abc", []int{0, 3, 1, 2, -1, -1})
 		}

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -119,6 +120,11 @@ func (q *querySpec) note(escape byte, query bool) {
 	}
 }
 
+// contains tells whether the text between the escapes has a character.
+func (t queryTemplate) contains(c byte) bool {
+	return slices.ContainsFunc(t, func(part templatePart) bool { return strings.IndexByte(part.text, c) >= 0 })
+}
+
 // addrParts are the two sides of the last "@" of an address; without "@" user is all
 // of it.
 type addrParts struct {
@@ -232,6 +238,12 @@ type queryAnswer struct {
 // answerTo begins the answer for a key.
 func (q *querySpec) answerTo(key string) *queryAnswer { return &queryAnswer{spec: q, key: key} }
 
+// restart forgets what was added.
+func (a *queryAnswer) restart() {
+	a.text.Reset()
+	a.count, a.err = 0, nil
+}
+
 // add formats one result and appends it. It returns false when the lookup has
 // failed, so that no more need be read.
 func (a *queryAnswer) add(value string) bool {
@@ -239,6 +251,7 @@ func (a *queryAnswer) add(value string) bool {
 	if a.err != nil {
 		return false
 	}
+	value, _, _ = strings.Cut(value, "\x00") // where Postfix's C text ends
 	if value == "" {
 		q.warn("table \"%s\": empty lookup result for: \"%s\" -- ignored", q.spec, clip(a.key, 100))
 		return true

@@ -134,7 +134,7 @@ func TestClientConfig(t *testing.T) {
 		{"expansion_limit=-1", "test.cf: invalid expansion_limit parameter value -1 < 0"},
 		{"expansion_limit=99999999999", "test.cf: bad numerical configuration: expansion_limit = 99999999999"},
 		{"expansion_limit=", "test.cf: bad numerical configuration: expansion_limit = "},
-		{"result_format=", "test.cf: bad string length 0 < 1: result_format ="},
+		{"result_format=", "test.cf: bad string length 0 < 1: result_format = "},
 		{"result_format=%x", "test.cf: Invalid result template: %x"},
 		{"result_format=100%", "test.cf: Invalid result template: 100%"},
 		{"result_format=%0", "test.cf: Invalid result template: %0"},

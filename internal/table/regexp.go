@@ -11,8 +11,15 @@ const regexpFlags = "imx"
 
 // openRegexp opens regexp:path or regexp:{ {rule}, ... }.
 func openRegexp(name string, o *Options) (Table, error) {
+	return openRules("regexp", name, o, func(lines []logicalLine, o *Options) Table {
+		return parsePatterns(newPOSIX(), name, lines, o)
+	})
+}
+
+// newPOSIX returns the engine of one table.
+func newPOSIX() *engine {
 	run := &pcreEngine{}
-	e := &engine{typ: "regexp", flags: regexpFlags}
+	e := &engine{typ: "regexp", flags: regexpFlags, outOfRange: "out-of-range"}
 	e.compile = func(pattern string, toggled uint32) (matcher, error) {
 		return compilePOSIX(run, pattern, posixSyntax{
 			fold:     toggled&1 == 0,
@@ -20,7 +27,7 @@ func openRegexp(name string, o *Options) (Table, error) {
 			extended: toggled&4 == 0,
 		})
 	}
-	return openPatterns(e, name, o)
+	return e
 }
 
 // posixRegexp is a POSIX expression as a Go regular expression, leftmost and

@@ -23,52 +23,53 @@ var (
 	errNoResult   = errors.New("no lookup result")
 )
 
-// ruleText is the text of a rule table as logical lines.
-type ruleText struct {
-	lines []logicalLine
-	// last is the number of the last physical line.
-	last int
+// openRules opens a table of rules: those of a file, which is followed, or those
+// in the name itself where that is "{ {rule}, {rule} }".
+func openRules(typ, name string, o *Options, parse func(lines []logicalLine, o *Options) Table) (Table, error) {
+	if strings.HasPrefix(name, "{") {
+		lines, err := inlineRules(typ, name)
+		if err != nil {
+			return nil, err
+		}
+		return parse(lines, o), nil
+	}
+	t, err := followText(typ+":"+name, o.path(name), o, func(text string, o *Options) Table {
+		return parse(ruleLines(name, text, o), o)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, Reason(err))
+	}
+	return t, nil
 }
 
-// ruleLines reads the rules of a table from its file, or from the name itself
-// where that is "{ {rule}, {rule} }".
-func ruleLines(typ, name string, o *Options) (ruleText, error) {
-	if strings.HasPrefix(name, "{") {
-		return inlineRules(typ, name)
-	}
-	text, err := readText(o.path(name))
-	if err != nil {
-		return ruleText{}, fmt.Errorf("open %s: %w", name, Reason(err))
-	}
-	out := ruleText{}
+// ruleLines splits the text of a file.
+func ruleLines(name, text string, o *Options) (out []logicalLine) {
 	r := lineReader{rest: text}
 	for line, ok := r.next(); ok; line, ok = r.next() {
 		if isSpace(line.text[0]) {
-			o.warnf("%s: logical line must not start with whitespace: \"%s\"", name, clip(line.text, 30))
+			o.skipf("%s: logical line must not start with whitespace: \"%s\"", name, clip(line.text, 30))
 			continue
 		}
 		line.text = strings.TrimRight(line.text, asciiSpace)
-		out.lines = append(out.lines, line)
+		out = append(out, line)
 	}
-	out.last = r.line
-	return out, nil
+	return out
 }
 
 // inlineRules reads "{ {rule}, {rule} }".
-func inlineRules(typ, name string) (ruleText, error) {
+func inlineRules(typ, name string) ([]logicalLine, error) {
 	inner, err := braced(name)
 	if err != nil {
-		return ruleText{}, fmt.Errorf("%s map: %w", typ, err)
+		return nil, fmt.Errorf("%s map: %w", typ, err)
 	}
-	out := ruleText{}
-	for _, item := range splitBraced(inner) {
+	var out []logicalLine
+	for i, item := range splitBraced(inner) {
 		text, err := braced(item)
 		if err != nil {
-			return ruleText{}, fmt.Errorf("%s map: %w", typ, err)
+			return nil, fmt.Errorf("%s map: %w", typ, err)
 		}
-		out.last++
 		if text = trimSpace(text); text != "" && text[0] != '#' {
-			out.lines = append(out.lines, logicalLine{text: text, number: out.last})
+			out = append(out, logicalLine{text: text, number: i + 1})
 		}
 	}
 	return out, nil

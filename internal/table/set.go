@@ -48,6 +48,9 @@ var noSubstitution = []string{
 
 // NewSet returns an empty Set.
 func NewSet(o Options) *Set {
+	if o.pools == nil {
+		o.pools = &pools{open: make(map[string]*sharedServers)}
+	}
 	return &Set{options: o, open: make(map[setKey]Table)}
 }
 
@@ -73,7 +76,7 @@ func (s *Set) OpenFor(spec string, use Use) (Table, error) {
 	}
 	if err != nil {
 		o.warnf("%s is unavailable. %v", spec, err)
-		t = &standIn{name: spec, cause: err}
+		t = newStandIn(spec, err, func() (Table, error) { return Open(spec, o) })
 	}
 	s.open[key] = t
 	return t, nil

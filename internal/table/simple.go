@@ -35,6 +35,12 @@ func (s *static) String() string { return s.name }
 // Close implements Table.
 func (s *static) Close() error { return nil }
 
+// openInternal opens internal:name, a table in the memory of a process of
+// Postfix, which begins empty and which nothing in a configuration fills.
+func openInternal(name string, _ *Options) (Table, error) {
+	return &memory{name: "internal:" + name}, nil
+}
+
 // environ is environ: the environment of the process.
 type environ struct{ name string }
 
@@ -87,25 +93,4 @@ func (f *failing) String() string { return f.name }
 func (f *failing) Close() error { return nil }
 
 // Each fails, like everything else.
-func (f *failing) Each(func(Entry) bool) error { return errFail }
-
-// standIn takes the place of a table that could not be opened. It is of the
-// fixed kind so that no search passes it by.
-type standIn struct {
-	name  string
-	cause error
-}
-
-// Lookup implements Table.
-func (s *standIn) Lookup(context.Context, string) (string, bool, error) {
-	return "", false, fmt.Errorf("%s: %w. %w", s.name, errUnavailable, s.cause)
-}
-
-// Kind implements Table.
-func (s *standIn) Kind() Kind { return Fixed }
-
-// String implements Table.
-func (s *standIn) String() string { return s.name }
-
-// Close implements Table.
-func (s *standIn) Close() error { return nil }
+func (f *failing) Each(func(Entry) bool) error { return fmt.Errorf("sequence error: %w", errFail) }

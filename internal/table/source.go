@@ -1,10 +1,13 @@
 package table
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 )
 
@@ -59,14 +62,70 @@ func (r *lineReader) next() (logicalLine, bool) {
 	return first, first.number > 0
 }
 
-// readText reads a whole text file, bounded.
-func readText(path string) (string, error) {
-	f, err := os.Open(path)
+// open opens a file for reading, by way of o.OpenFile where that is set.
+func (o *Options) open(path string) (*os.File, error) {
+	if o.OpenFile != nil {
+		return o.OpenFile(path)
+	}
+	return os.Open(path)
+}
+
+// stat tells how a file is, also where only o.OpenFile comes to it.
+func (o *Options) stat(path string) (fileState, error) {
+	info, err := os.Stat(path)
+	if o.OpenFile != nil && errors.Is(err, fs.ErrPermission) {
+		var f *os.File
+		if f, err = o.OpenFile(path); err == nil {
+			defer f.Close()
+			info, err = f.Stat()
+		}
+	}
 	if err != nil {
-		return "", err
+		return fileState{}, err
+	}
+	return stateOfInfo(info), nil
+}
+
+// readText reads a whole text file, bounded, and tells how the file was before.
+func (o *Options) readText(path string) (string, fileState, error) {
+	f, err := o.open(path)
+	if err != nil {
+		return "", fileState{}, err
 	}
 	defer f.Close()
-	return readAll(f)
+	info, err := f.Stat()
+	if err != nil {
+		return "", fileState{}, err
+	}
+	state := stateOfInfo(info)
+	if state.young() {
+		// It may change again under the same time: let it look changed, so
+		// that it is read once more.
+		state.changed = syscall.Timespec{}
+	}
+	text, err := readAll(f)
+	return text, state, err
+}
+
+// followText opens a table that is made of a text file, and follows the file.
+func followText(name, path string, o *Options, parse func(text string, o *Options) Table) (Table, error) {
+	return follow(name, o, func() (fileState, error) { return o.stat(path) }, func() (*version, error) {
+		return readVersion(path, o, parse)
+	})
+}
+
+// readVersion reads a text file.
+func readVersion(path string, o *Options, parse func(text string, o *Options) Table) (*version, error) {
+	text, state, err := o.readText(path)
+	if err != nil {
+		return nil, err
+	}
+	v := &version{state: state}
+	v.text.empty, v.text.cut = text == "", text != "" && !strings.HasSuffix(text, "\n")
+	counting := *o
+	counting.skipped = &v.text.skipped
+	v.table = parse(text, &counting)
+	return v, nil
 }
 
 // readAll reads r to its end as a string, bounded.

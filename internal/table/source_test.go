@@ -1,6 +1,7 @@
 package table
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -92,4 +93,32 @@ func FuzzNames(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestOpenFile has the files of all types opened by who may read them.
+func TestOpenFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	names := map[string]string{
+		"hash:" + dir + "/h": dir + "/h.db", "texthash:" + dir + "/t": dir + "/t", "cidr:" + dir + "/c": dir + "/c",
+		"pcre:" + dir + "/p": dir + "/p", "sqlite:" + dir + "/s.cf": dir + "/s.cf", "proxy:mysql:" + dir + "/m.cf": dir + "/m.cf",
+	}
+	for spec, want := range names {
+		asked := ""
+		_, err := Open(spec, Options{OpenFile: func(path string) (*os.File, error) {
+			asked = path
+			return nil, os.ErrPermission
+		}})
+		if asked != want || err == nil {
+			t.Errorf("%s: opened %q (%v), want %q", spec, asked, err, want)
+		}
+	}
+	set := NewSet(Options{OpenFile: func(string) (*os.File, error) { return nil, os.ErrPermission }})
+	list, err := set.StringList("x", []string{dir + "/list"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := list.Match(context.Background(), "a"); err == nil {
+		t.Error("a list that cannot be read has an answer")
+	}
 }

@@ -17,7 +17,8 @@ type template struct {
 }
 
 // parseTemplate reads a result: "$$" is "$", and $1, ${1}, $(1) are groups.
-func parseTemplate(whole string) (*template, []error) {
+// outOfRange is how the table says that there is no such group.
+func parseTemplate(whole, outOfRange string) (*template, []error) {
 	t := &template{}
 	var errs []error
 	var text strings.Builder
@@ -36,7 +37,7 @@ func parseTemplate(whole string) (*template, []error) {
 		if err != nil {
 			return nil, append(errs, fmt.Errorf("%w: \"%s\"", err, whole))
 		}
-		group, err := groupNumber(name)
+		group, err := groupNumber(name, outOfRange)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -57,7 +58,7 @@ var (
 )
 
 // groupNumber reads the number of a group.
-func groupNumber(name string) (int, error) {
+func groupNumber(name, outOfRange string) (int, error) {
 	n := 0
 	for i := 0; i < len(name); i++ {
 		if name[i] < '0' || name[i] > '9' {
@@ -66,7 +67,7 @@ func groupNumber(name string) (int, error) {
 		n = min(n*10+int(name[i]-'0'), maxGroup)
 	}
 	if n < 1 {
-		return 0, fmt.Errorf("out of range replacement index \"%s\"", name)
+		return 0, fmt.Errorf("%s replacement index \"%s\"", outOfRange, name)
 	}
 	return n, nil
 }

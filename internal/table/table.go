@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -66,11 +67,22 @@ type Options struct {
 	Trusted bool
 	// Warn receives warnings, without the word "warning"; nil discards them.
 	Warn func(format string, args ...any)
+	// Info receives what debug: tables have to say; nil discards it.
+	Info func(format string, args ...any)
+	// OpenFile opens the file of a table for reading; nil is os.Open. It is there
+	// for files that only root may read: Postfix opens its tables before it gives
+	// up its rights.
+	OpenFile func(path string) (*os.File, error)
 	// Param returns a parameter of main.cf, for tables like "mysql:name" whose
 	// settings are the parameters name_hosts, name_query and so on.
 	Param func(name string) (value string, ok bool)
+
 	// depth counts tables that were opened for the list of another table.
 	depth int
+	// skipped counts the lines that make no sense, where it is set.
+	skipped *int
+	// pools has the database connections that the tables of a Set share.
+	pools *pools
 }
 
 // ErrSyntax marks a table name that cannot be read at all, which is a mistake
@@ -119,6 +131,21 @@ func (o *Options) warnf(format string, args ...any) {
 	}
 }
 
+// infof sends a line to o.Info.
+func (o *Options) infof(format string, args ...any) {
+	if o.Info != nil {
+		o.Info(format, args...)
+	}
+}
+
+// skipf warns of a line of a table that makes no sense.
+func (o *Options) skipf(format string, args ...any) {
+	if o.skipped != nil {
+		*o.skipped++
+	}
+	o.warnf(format, args...)
+}
+
 // path makes name relative to the queue directory.
 func (o *Options) path(name string) string {
 	if o.QueueDir == "" || filepath.IsAbs(name) {
@@ -149,7 +176,10 @@ func Open(spec string, o Options) (Table, error) {
 	if !known {
 		return nil, fmt.Errorf("unsupported dictionary type: %s", typ)
 	}
-	if t.open == nil {
+	switch {
+	case t.instead != "":
+		return nil, fmt.Errorf("unsupported dictionary type: %s; %s", typ, t.instead)
+	case t.open == nil:
 		return nil, fmt.Errorf("unsupported dictionary type: %s: this version of Postroad cannot open it yet", typ)
 	}
 	if o.Trusted {

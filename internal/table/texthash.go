@@ -50,17 +50,19 @@ func (m *memory) add(key, value string) bool {
 
 // openTexthash reads texthash:path: the text that postmap would read.
 func openTexthash(name string, o *Options) (Table, error) {
-	text, err := readText(o.path(name))
+	t, err := followText("texthash:"+name, o.path(name), o, func(text string, o *Options) Table {
+		return textTable("texthash:"+name, name, text, o, false)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", name, Reason(err))
 	}
-	return textTable("texthash:"+name, name, text, o, false), nil
+	return t, nil
 }
 
 // textTable holds the entries of a source text in memory.
 func textTable(title, name, text string, o *Options, alias bool) *memory {
 	m := &memory{name: title, entries: make(map[string]string)}
-	src := SourceOptions{Name: name, UTF8: o.UTF8, Alias: alias, Warn: o.Warn, Note: " -- ignoring this line"}
+	src := SourceOptions{Name: name, UTF8: o.UTF8, Alias: alias, Warn: o.skipf, Note: " -- ignoring this line"}
 	ParseSource(text, src, func(e Entry, line int) {
 		key := e.Key
 		if !o.KeepCase {

@@ -13,6 +13,15 @@ type Type struct {
 	write func(path string, entries []Entry, o WriteOptions) error
 	// suffix is what postmap appends to the name of the source file.
 	suffix string
+	// prefix and tail stand around it in the warnings of postmap.
+	prefix, tail string
+	// anew marks a type whose file Postfix makes anew each time, so that it
+	// does not keep its owner and mode.
+	anew bool
+	// format reads an indexed file.
+	format func() *indexFormat
+	// instead says what to use for a type of Postfix that we do not serve.
+	instead string
 	// remote marks types that a network peer answers: they are not for
 	// security sensitive data.
 	remote bool
@@ -22,27 +31,24 @@ type Type struct {
 
 // types has one row per table type, sorted by name.
 var types = []Type{
-	{Name: "btree", open: openBtree, write: writeBtree, suffix: ".db"},
-	{Name: "cdb"},
+	{Name: "btree", open: openBtree, write: writeBtree, suffix: ".db", tail: ".db", format: btreeFormat},
+	{Name: "cdb", open: openCDB, write: writeCDB, suffix: ".cdb", anew: true, format: cdbFormat},
 	{Name: "cidr", open: openCIDR},
-	{Name: "dbm"},
+	{Name: "dbm", instead: "use lmdb, cdb or hash instead"},
 	{Name: "environ", open: openEnviron},
 	{Name: "fail", open: openFail, write: writeFail},
-	{Name: "hash", open: openHash, write: writeHash, suffix: ".db"},
+	{Name: "hash", open: openHash, write: writeHash, suffix: ".db", tail: ".db", format: hashFormat},
 	{Name: "inline", open: openInline},
-	{Name: "internal"},
-	{Name: "lmdb"},
-	{Name: "mongodb"},
-	{Name: "mysql"},
-	{Name: "netinfo"},
-	{Name: "nis"},
-	{Name: "nisplus"},
+	{Name: "internal", open: openInternal},
+	{Name: "lmdb", open: openLMDB, write: writeLMDB, suffix: ".lmdb", prefix: "lmdb:", format: lmdbFormat},
+	{Name: "mongodb", instead: "use mysql, pgsql, ldap or a file instead"},
+	{Name: "netinfo", instead: "no system has it any more; use ldap or a file instead"},
+	{Name: "nis", instead: "copy the map with ypcat(1) to a file for hash or lmdb, or use ldap"},
+	{Name: "nisplus", instead: "no system has it any more; use ldap or a file instead"},
 	{Name: "pcre", open: openPCRE},
-	{Name: "pgsql"},
 	{Name: "regexp", open: openRegexp},
-	{Name: "sdbm"},
+	{Name: "sdbm", instead: "use lmdb, cdb or hash instead"},
 	{Name: "socketmap", open: openSocketmap, remote: true},
-	{Name: "sqlite"},
 	{Name: "static", open: openStatic},
 	{Name: "tcp", open: openTCP, remote: true},
 	{Name: "texthash", open: openTexthash},
@@ -67,6 +73,9 @@ func databases() []Type {
 	return []Type{
 		{Name: "ldap", open: openLDAP},
 		{Name: "memcache", open: openMemcache, remote: true},
+		{Name: "mysql", open: openMySQL},
+		{Name: "pgsql", open: openPgSQL},
+		{Name: "sqlite", open: openSQLite},
 	}
 }
 

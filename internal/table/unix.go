@@ -56,7 +56,7 @@ func openUserDB(name, dir string) (Table, error) {
 		return nil, fmt.Errorf("unknown table: unix:%s", name)
 	}
 	u := &userDB{name: "unix:" + name, database: database, file: dir + "/" + database, command: "getent", slots: make(chan struct{}, maxGetent)}
-	if text, err := readText(dir + "/nsswitch.conf"); err == nil {
+	if text, _, err := new(Options).readText(dir + "/nsswitch.conf"); err == nil {
 		u.external = externalSource(text, database)
 	}
 	return u, nil
@@ -105,7 +105,7 @@ func (u *userDB) read() (*userSnapshot, error) {
 	if old != nil && old.modified.Equal(info.ModTime()) && old.size == info.Size() {
 		return old, nil
 	}
-	text, err := readText(u.file)
+	text, _, err := new(Options).readText(u.file)
 	if err != nil {
 		return nil, err
 	}

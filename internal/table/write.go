@@ -3,6 +3,7 @@ package table
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,14 +39,23 @@ func IndexName(typ, path string) string {
 	return path + t.suffix
 }
 
+// Title is how the warnings of postmap name the table of a source file.
+func Title(typ, path string) string {
+	t, _ := FindType(typ)
+	return t.prefix + path + t.tail
+}
+
 // EditFile locks the indexed file of typ:path for writing. The file need not exist.
 func EditFile(typ, path string) (*File, error) {
 	t, known := FindType(typ)
 	if !known {
 		return nil, fmt.Errorf("unsupported map type: %s", typ)
 	}
-	if t.write == nil && t.open == nil {
-		return nil, fmt.Errorf("unsupported map type: %s: this version of Postroad cannot make it yet", typ)
+	if t.instead != "" {
+		return nil, fmt.Errorf("unsupported map type: %s; %s", typ, t.instead)
+	}
+	if typ == "proxy" {
+		return nil, errProxyWrite
 	}
 	if t.write == nil {
 		return nil, fmt.Errorf("no 'map create' support for this type: %s", typ)
@@ -56,6 +66,29 @@ func EditFile(typ, path string) (*File, error) {
 		return f, nil
 	}
 	return f, f.acquire()
+}
+
+// ExtendFile is EditFile for a file whose other entries stay.
+func ExtendFile(typ, path string) (*File, error) {
+	t, known := FindType(typ)
+	if !known {
+		return nil, fmt.Errorf("unsupported dictionary type: %s", typ)
+	}
+	if typ != "proxy" && t.open != nil && t.write == nil {
+		return nil, fmt.Errorf("%s:%s map requires O_RDONLY access mode", typ, path)
+	}
+	return EditFile(typ, path)
+}
+
+// errProxyWrite is why postmap does not change a table behind proxy:.
+var errProxyWrite = errors.New("can't create maps via the proxy service")
+
+// Undeletable is why no key can be deleted from the file, whatever it holds.
+func (f *File) Undeletable() error {
+	if f.typ.format != nil {
+		return nil
+	}
+	return fmt.Errorf("table %s:%s: delete error: %w", f.typ.Name, f.path, errFail)
 }
 
 // acquire locks the file that has the name now: another writer may rename a
@@ -88,17 +121,15 @@ func (f *File) Entries() ([]Entry, error) {
 	if f.lock == nil {
 		return nil, nil
 	}
-	data, err := readAll(f.lock)
+	t, err := newIndexTable(f.typ.format(), f.path, f.lock)
 	if err != nil {
-		return nil, fmt.Errorf("read database %s: %w", f.path, Reason(err))
-	}
-	t, err := newBDBTable(f.typ.Name, f.path, data)
-	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", f.path, err)
+		return nil, fmt.Errorf("open database %s: %w", f.path, Reason(err))
 	}
 	var out []Entry
-	err = t.Each(func(e Entry) bool { out = append(out, e); return true })
-	return out, err
+	if err = t.Each(func(e Entry) bool { out = append(out, e); return true }); err != nil {
+		return nil, fmt.Errorf("read database %s: %w", f.path, err)
+	}
+	return out, nil
 }
 
 // Exists tells whether the file was there when it was locked, and its mode.
@@ -108,6 +139,14 @@ func (f *File) Exists() (fs.FileInfo, bool) {
 	}
 	info, err := f.lock.Stat()
 	return info, err == nil
+}
+
+// Inherited is the file whose owner and mode the new one has.
+func (f *File) Inherited() (fs.FileInfo, bool) {
+	if f.typ.anew {
+		return nil, false
+	}
+	return f.Exists()
 }
 
 // Write puts a file with the given entries, whose keys differ, in place of the
@@ -121,24 +160,26 @@ func (f *File) Close() error {
 	if f.lock == nil {
 		return nil
 	}
-	return f.lock.Close()
+	// A mapping of the file would keep the lock until the collector finds it.
+	unlock := syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN)
+	return errors.Join(unlock, f.lock.Close())
 }
 
 // writeHash makes a Berkeley DB hash file.
 func writeHash(path string, entries []Entry, o WriteOptions) error {
-	return replaceFile(path, encodeHash(entries), o)
+	return replaceFile(path, o, encodeHash(entries).writeTo)
 }
 
 // writeBtree makes a Berkeley DB btree file.
 func writeBtree(path string, entries []Entry, o WriteOptions) error {
-	return replaceFile(path, encodeBtree(entries), o)
+	return replaceFile(path, o, encodeBtree(entries).writeTo)
 }
 
-// replaceFile writes data to a new file and renames it to path when it is safe
-// on disk, so that no reader sees half a table. The new file is created
-// afresh and changes owner by its descriptor: a user who may write to the
-// directory cannot make root write elsewhere.
-func replaceFile(path string, data []byte, o WriteOptions) (err error) {
+// replaceFile writes a new file and renames it to path when it is safe on disk,
+// so that no reader sees half a table. The new file is created afresh and
+// changes owner by its descriptor: a user who may write to the directory cannot
+// make root write elsewhere.
+func replaceFile(path string, o WriteOptions, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
 	if err != nil {
 		return fmt.Errorf("create database %s: %w", path, Reason(err))
@@ -158,7 +199,7 @@ func replaceFile(path string, data []byte, o WriteOptions) (err error) {
 	if err = f.Chmod(o.Mode); err != nil {
 		return err
 	}
-	if _, err = f.Write(data); err != nil {
+	if err = write(f); err != nil {
 		return err
 	}
 	if err = f.Sync(); err != nil {

@@ -104,6 +104,9 @@ var mungeRows = []mungeRow{
 	{regexp.MustCompile(`"message_size": \d+`), `"message_size": SIZE`},
 	{regexp.MustCompile(`^-Queue ID- +--Size-- ----Arrival Time---- -Sender/Recipient-------$`), "-Queue ID- --Size-- ----Arrival Time---- -Sender/Recipient-------"},
 	{regexp.MustCompile(`^-- \d+ Kbytes in`), "-- N Kbytes in"},
+	// The port of a client, and how long it took.
+	{regexp.MustCompile(`((?:postscreen|tlsproxy): .*?\]):[3-6]\d{4}\b`), "$1:PORT"},
+	{regexp.MustCompile(`(postscreen: (?:PREGREET \d+|HANGUP) after )[0-9.]+ `), "${1}T "},
 	// What two TLS libraries agree on.
 	{regexp.MustCompile(`with cipher \S+ \(\d+/\d+ bits\)`), "with CIPHER"},
 	{regexp.MustCompile(`key-exchange [-\w]+(?: \([^)]*\))? server-signature [-\w]+ \([^)]*\)(?: server-digest \w+)?`), "KEYEXCHANGE"},

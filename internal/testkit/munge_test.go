@@ -30,6 +30,7 @@ func TestMunger(t *testing.T) {
 		{"MAIL FROM:<a@b> BODY=8BITMIME SIZE=303", "MAIL FROM:<a@b> BODY=8BITMIME SIZE=S"},
 		{"-- 12 Kbytes in 3 Requests.", "-- N Kbytes in 3 Requests."},
 		{"TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange X25519 server-signature ECDSA (P-256) server-digest SHA256", "TLSv1.3 with CIPHER KEYEXCHANGE"},
+		{"Nov 25 04:31:31 mx postfix/postscreen[9]: PREGREET 8 after 0.01 from [192.0.2.1]:49339: EHLO x", "mx postfix/postscreen: PREGREET 8 after T from [192.0.2.1]:PORT: EHLO x"},
 		{"the mail system is running: PID: 4711", "the mail system is running: PID: PID"},
 	} {
 		if got := m.Text(c.in); got != c.want {

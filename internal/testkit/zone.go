@@ -147,10 +147,15 @@ func (z *Zone) Answer(q *dns.Msg, tcp bool) (reply *dns.Msg, delay time.Duration
 }
 
 // negative is what real servers say with an answer that there is nothing
-// (RFC 2308 3): how long that holds.
-func negative() dns.RR {
+// (RFC 2308 3): how long that holds. The zone is the top-level domain of the name,
+// because Postfix complains of the root.
+func negative(name string) dns.RR {
+	zone := name
+	if labels := dns.SplitDomainName(name); len(labels) > 0 {
+		zone = labels[len(labels)-1] + "."
+	}
 	return &dns.SOA{
-		Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 60},
+		Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 60},
 		Ns:  "ns.test.", Mbox: "hostmaster.test.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 60,
 	}
 }
@@ -160,7 +165,7 @@ func (z *Zone) fill(reply *dns.Msg, name string, qtype uint16) {
 	for range 8 {
 		if !z.names[name] {
 			reply.Rcode = dns.RcodeNameError
-			reply.Ns = append(reply.Ns, negative())
+			reply.Ns = append(reply.Ns, negative(name))
 			return
 		}
 		var alias string

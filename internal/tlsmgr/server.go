@@ -18,7 +18,8 @@ type Server struct {
 	Level Level
 
 	config  *tls.Config
-	certs   []tls.Certificate
+	keys    *keyRing
+	names   *nameRings
 	roots   *x509.CertPool
 	require bool
 	digest  string
@@ -43,7 +44,7 @@ func NewServer(s *Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newServer(s, level, certs)
+	return newServer(s, level, newKeyRing(certs, s.certificates, s.Warn))
 }
 
 // NewServerWith is NewServer with a certificate in memory.
@@ -52,11 +53,14 @@ func NewServerWith(s *Settings, cert tls.Certificate) (*Server, error) {
 	if err != nil || level == LevelNone {
 		return nil, err
 	}
-	return newServer(s, level, []tls.Certificate{cert})
+	return newServer(s, level, newKeyRing([]tls.Certificate{cert}, nil, s.Warn))
 }
 
-func newServer(s *Settings, level Level, certs []tls.Certificate) (*Server, error) {
-	srv := &Server{Level: level, certs: sortCerts(certs), digest: s.Digest}
+func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
+	srv := &Server{Level: level, keys: keys, digest: s.Digest}
+	if s.Names != nil {
+		srv.names = &nameRings{lookup: s.Names, read: s.Read, warn: s.warnf}
+	}
 	param, list := "smtpd_tls_protocols", s.Protocols
 	cparam, grade, exclude := "smtpd_tls_ciphers", s.Ciphers, s.Exclude
 	if level == LevelEncrypt {
@@ -142,15 +146,22 @@ func sortCerts(certs []tls.Certificate) []tls.Certificate {
 
 // certificate picks the certificate for a client, and notes what was picked.
 func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	cert := &s.certs[0]
-	if len(s.certs) > 1 {
-		// The name asked for does not matter: clients of mail servers ask for
-		// the domain or the MX as they like.
+	var certs []tls.Certificate
+	if s.names != nil && hello.ServerName != "" {
+		certs = s.names.get(hello.Context(), hello.ServerName)
+	}
+	if certs == nil {
+		certs = s.keys.get()
+	}
+	cert := &certs[0]
+	if len(certs) > 1 {
+		// The name asked for does not matter any more: clients of mail servers
+		// ask for the domain or the MX as they like.
 		h := *hello
 		h.ServerName = ""
-		for i := range s.certs {
-			if h.SupportsCertificate(&s.certs[i]) == nil {
-				cert = &s.certs[i]
+		for i := range certs {
+			if h.SupportsCertificate(&certs[i]) == nil {
+				cert = &certs[i]
 				break
 			}
 		}

@@ -32,8 +32,21 @@ type Settings struct {
 	CAPath      string `postconf:"smtpd_tls_CApath"`
 	// Digest is the hash of certificate fingerprints.
 	Digest string `postconf:"smtpd_tls_fingerprint_digest"`
+	// SNIMaps are tables of certificates by the name that a client asks for.
+	SNIMaps []string `postconf:"tls_server_sni_maps"`
 	// Read reads the files; nil is the process itself.
 	Read ReadFile
+	// Names looks a name up in SNIMaps; nil looks nowhere.
+	Names NameLookup
+	// Warn takes complaints about certificates while the server runs; nil is
+	// silent.
+	Warn func(format string, args ...any)
+}
+
+func (s *Settings) warnf(format string, args ...any) {
+	if s.Warn != nil {
+		s.Warn(format, args...)
+	}
 }
 
 // Level is how much TLS matters to one side of a connection.

@@ -78,6 +78,17 @@ func (r *Reader) release() {
 	r.r, r.w = 0, 0
 }
 
+// Preload puts p before what is read from the source; it fits into one buffer.
+func (r *Reader) Preload(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if r.buf == nil {
+		r.buf = r.pool.get()
+	}
+	r.r, r.w = 0, copy(r.buf[:], p)
+}
+
 // Buffered is the number of bytes that can be read without waiting.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
@@ -177,6 +188,13 @@ func (r *Reader) tryRead(fd uintptr) bool {
 		return true
 	}
 }
+
+// More waits for more bytes behind the buffered ones, of which there are less than
+// a buffer.
+func (r *Reader) More() error { return r.fill() }
+
+// Skip takes n of the buffered bytes as read.
+func (r *Reader) Skip(n int) { r.r += min(n, r.w-r.r) }
 
 // need makes at least n bytes available, n being small.
 func (r *Reader) need(n int) error {

@@ -25,7 +25,7 @@ func (p *stage) open(ctx context.Context, rest string) error {
 	if len(words) == 0 {
 		return fmt.Errorf("want a name")
 	}
-	name, from, to, wrapped := words[0], stranger, "192.0.2.1:25", false
+	name, from, to, wrapped, quiet := words[0], stranger, "192.0.2.1:25", false, false
 	for i := 1; i < len(words); i++ {
 		switch {
 		case words[i] == "from" && i+1 < len(words):
@@ -36,6 +36,8 @@ func (p *stage) open(ctx context.Context, rest string) error {
 			to = words[i]
 		case words[i] == "tls":
 			wrapped = true
+		case words[i] == "quiet":
+			quiet = true
 		default:
 			return fmt.Errorf("unknown word %q", words[i])
 		}
@@ -47,6 +49,9 @@ func (p *stage) open(ctx context.Context, rest string) error {
 	c := testkit.NewPlayer(conn, stepTimeout)
 	p.clients[name] = c
 	p.say("%s connects from %s to %s", name, from, to)
+	if quiet {
+		return nil
+	}
 	if wrapped {
 		if err := p.handshake(name, c); err != nil {
 			return err
@@ -123,6 +128,8 @@ func (p *stage) control(ctx context.Context, name, verb string) error {
 			return err
 		}
 		return p.handshake(name, c)
+	case "handshake":
+		return p.handshake(name, c)
 	case "eof":
 		for {
 			if _, ok := p.clients[name]; !ok {
@@ -180,7 +187,7 @@ func (p *stage) ended(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	// A session that was refused at once logs no end: time alone goes on then.
-	_ = p.waitLog(wait, p.closed, `disconnect from |statistics: max connection rate`)
+	_ = p.waitLog(wait, p.closed, `disconnect from |postscreen\[\d+\]: DISCONNECT |statistics: max connection rate`)
 	return ctx.Err()
 }
 

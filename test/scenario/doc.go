@@ -25,13 +25,14 @@
 // One step a line; "#" begins a comment.
 //
 //	start | stop | reload | restart | kill | nostart
-//	open A [from ADDR] [to ADDR:PORT] [tls]
+//	open A [from ADDR] [to ADDR:PORT] [tls | quiet]
+//	                   a quiet client does not wait for the greeting
 //	A> LINE        send a line, read the reply
 //	A>> LINE       send a line
 //	A< N           read N replies
 //	A! "TEXT"      send a Go string as it is
 //	A. NAME        send a text as DATA does, with its final dot; read the reply
-//	A tls          STARTTLS and handshake
+//	A tls          STARTTLS and handshake; A handshake: the handshake alone
 //	A eof          read until the server closes
 //	A close        close; A reset: with a TCP reset
 //	exec LINE      a shell command; "as USER exec LINE" for another user

@@ -19,6 +19,9 @@ var retry = regexp.MustCompile(`\(queue active\)$|: connect to |status=deferred|
 // frame splits a munged log line: host, tag, text.
 var frame = regexp.MustCompile(`^(\S+) (?:postfix/)?([-/\w]+): (.*)$`)
 
+// bare finds the tag of a line that is of no instance, as postmulti writes.
+var bare = regexp.MustCompile(`^(\S+) (\w+)\[\d+\]: `)
+
 // about finds the queue id that a line is about.
 var about = regexp.MustCompile(`^(?:warning: )?(QID\d+): `)
 
@@ -32,9 +35,10 @@ var agentLine = regexp.MustCompile(`^QID\d+: to=<`)
 func arrange(log []string, m *testkit.Munger) []string {
 	byID, byTag, seen := map[string][]string{}, map[string][]string{}, map[string]bool{}
 	for _, line := range log {
-		g := frame.FindStringSubmatch(m.Line(line))
+		shown := bare.ReplaceAllString(m.Line(line), "$1 $2: ")
+		g := frame.FindStringSubmatch(shown)
 		if g == nil {
-			byTag["?"] = append(byTag["?"], m.Line(line))
+			byTag["?"] = append(byTag["?"], shown)
 			continue
 		}
 		if silent.MatchString("postfix/" + g[2] + ": " + g[3]) {

@@ -39,6 +39,8 @@ type Settings struct {
 	AddressVerifyTarget string `postconf:"smtp_address_verify_target,lmtp"`
 	// BalanceInetProtocols keeps both families within MXAddressLimit.
 	BalanceInetProtocols bool `postconf:"smtp_balance_inet_protocols,lmtp"`
+	// TLSNoteOffer logs servers that offer STARTTLS where TLS is not used.
+	TLSNoteOffer bool `postconf:"smtp_tls_note_starttls_offer,lmtp"`
 	// GenericMaps change addresses on their way out; the checks change lines.
 	GenericMaps        []string `postconf:"smtp_generic_maps,lmtp"`
 	HeaderChecks       []string `postconf:"smtp_header_checks,lmtp"`

@@ -181,6 +181,9 @@ func (a *attempt) startTLS(ctx context.Context, s *session) bool {
 			return false
 		}
 	}
+	if offered && s.pol.level == LevelNone && a.c.Settings.TLSNoteOffer {
+		a.d.Logger.Infof("Host offered STARTTLS: [%s]", s.t.host)
+	}
 	switch {
 	case required && !offered:
 		a.tlsText = "!" + s.pol.level.String()

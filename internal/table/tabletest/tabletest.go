@@ -23,8 +23,8 @@ type Case struct {
 	Found   map[string]string
 	Missing []string
 	// Any tells that the table has an answer for every key, Fails that it has
-	// an error for every key.
-	Any, Fails bool
+	// an error for every key, Empty that it has no answer at all.
+	Any, Fails, Empty bool
 }
 
 // strange are keys that a peer may make us look up.
@@ -49,7 +49,7 @@ func Run(t *testing.T, c Case) {
 	if tab.Kind() != c.Kind {
 		t.Errorf("%s: kind %d, want %d", tab, tab.Kind(), c.Kind)
 	}
-	if len(c.Found) == 0 && !c.Fails {
+	if len(c.Found) == 0 && !c.Fails && !c.Empty {
 		t.Errorf("%s: the case finds nothing", tab)
 	}
 	// An immutable snapshot gives any number of readers the same answers.
@@ -80,9 +80,9 @@ func (c *Case) lookups(t *testing.T, tab table.Table) {
 		case err != nil && (ok || value != ""):
 			t.Errorf("%s: key %.40q has both an answer and an error", tab, key)
 		case !ok && value != "":
-			t.Errorf("%s: key %.40q is missing but has the value %q", tab, key, value)
+			t.Errorf("%s: key %.40q is missing but has the value %.60q", tab, key, value)
 		case ok && !c.Any && c.Found[key] == "":
-			t.Errorf("%s: key %.40q gives %q, want nothing", tab, key, value)
+			t.Errorf("%s: key %.40q gives %.60q, want nothing", tab, key, value)
 		}
 	}
 }
@@ -91,6 +91,6 @@ func (c *Case) lookups(t *testing.T, tab table.Table) {
 func (c *Case) found(t *testing.T, tab table.Table, key, want string) {
 	value, ok, err := tab.Lookup(context.Background(), key)
 	if value != want || !ok || err != nil {
-		t.Errorf("%s: key %q gives %q, %v, %v; want %q", tab, key, value, ok, err, want)
+		t.Errorf("%s: key %.60q gives %.60q, %v, %v; want %.60q", tab, key, value, ok, err, want)
 	}
 }

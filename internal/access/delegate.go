@@ -18,6 +18,9 @@ const lastDefault = "451 4.3.5 Server configuration problem"
 
 // checkPolicy asks a policy server and does what it says.
 func checkPolicy(c *Checker, r *rule) outcome {
+	if c.trace != nil {
+		return dunno
+	}
 	req := c.e.requests.Get().(*policy.Request)
 	defer c.e.requests.Put(req)
 	cfg := r.policy.Config()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -170,5 +171,23 @@ func TestInstance(t *testing.T) {
 	t.Parallel()
 	if s := (Instance{}).String(); s != "" {
 		t.Errorf("no transaction: %q", s)
+	}
+}
+
+// TestTraceAsksNobody: to explain a configuration is no reason for a policy
+// server to remember a client.
+func TestTraceAsksNobody(t *testing.T) {
+	t.Parallel()
+	s := startPolicy(t)
+	e, _, _ := engine(t, "smtpd_recipient_restrictions = check_policy_service unix:"+s.path+", reject")
+	c := e.Begin()
+	var steps []string
+	c.Trace(func(s Step) { steps = append(steps, s.Rule+": "+s.Outcome) })
+	c.Recipient(t.Context(), stranger())
+	if asked := s.take(); len(asked) != 0 {
+		t.Errorf("asked %q", asked)
+	}
+	if want := "check_policy_service unix:" + s.path + ": not asked"; !slices.Contains(steps, want) {
+		t.Errorf("steps %q", steps)
 	}
 }

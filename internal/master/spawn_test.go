@@ -32,7 +32,12 @@ func spawnSite(t *testing.T, lines string) *site {
 // talk sends text to a service, closes that side and returns what comes back.
 func talk(t *testing.T, path, text string) (string, error) {
 	t.Helper()
-	conn, err := net.Dial("unix", path)
+	return talkTo(t, "unix", path, text)
+}
+
+func talkTo(t *testing.T, network, addr, text string) (string, error) {
+	t.Helper()
+	conn, err := net.Dial(network, addr)
 	if err != nil {
 		return "", err
 	}
@@ -43,7 +48,7 @@ func talk(t *testing.T, path, text string) (string, error) {
 	if _, err := io.WriteString(conn, text); err != nil {
 		return "", err
 	}
-	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		return "", err
 	}
 	out, err := io.ReadAll(conn)
@@ -52,7 +57,8 @@ func talk(t *testing.T, path, text string) (string, error) {
 
 func TestSpawn(t *testing.T) {
 	t.Parallel()
-	s := spawnSite(t, `echo unix - n n - 0 spawn user=USER argv=cat
+	port := freePort(t)
+	s := spawnSite(t, fmt.Sprintf("127.0.0.1:%d inet n n n - 0 spawn user=USER argv=echo tcp\n", port)+`echo unix - n n - 0 spawn user=USER argv=cat
 shell unix n n n - 0 spawn
   user=USER argv=/bin/sh -c { echo one two; pwd; echo $PATH $EXTRA $HOME; read x; echo got $x >&2; exit 3 }
 one unix - n n - 1 spawn user=USER argv=cat
@@ -67,6 +73,9 @@ missing unix - n n - 0 spawn user=USER argv=/no/such/program
 	private := func(name string) string { return filepath.Join(queue, "private", name) }
 	if out, err := talk(t, private("echo"), "hello\n"); out != "hello\n" || err != nil {
 		t.Errorf("echo: %q, %v", out, err)
+	}
+	if out, err := talkTo(t, "tcp", fmt.Sprintf("127.0.0.1:%d", port), ""); out != "tcp\n" || err != nil {
+		t.Errorf("tcp: %q, %v", out, err)
 	}
 	want := fmt.Sprintf("one two\n%s\n/usr/bin:/bin extra\ngot text\n", queue)
 	if out, err := talk(t, filepath.Join(queue, "public", "shell"), "text\n"); out != want || err != nil {

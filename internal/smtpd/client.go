@@ -96,7 +96,7 @@ func (s *session) open() bool {
 		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
 		return s.finish()
 	}
-	s.greet()
+	s.greet("CONNECT")
 	return true
 }
 
@@ -108,16 +108,16 @@ func (s *session) wrap() bool {
 	return !s.tlsRefused("TLS service") && s.handshake()
 }
 
-// greet says who we are, or turns the client away.
-func (s *session) greet() {
+// greet says who we are, or turns the client away; stage is CONNECT or XCLIENT.
+func (s *session) greet(stage string) {
 	if s.access == nil {
 		s.reply(220, "", s.set.Banner)
 		return
 	}
-	s.stage("CONNECT")
+	s.stage(stage)
 	switch v := s.access.Client(s.ctx, &s.req); v.Action {
 	case mail.Reject, mail.Disconnect:
-		s.logReject("CONNECT", v.Status)
+		s.logReject(stage, v.Status)
 		s.chat.refused(&v)
 		s.flags.denied = true
 		s.errors++

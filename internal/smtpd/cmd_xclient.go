@@ -29,6 +29,8 @@ func (s *session) cmdXclient(args string) {
 		return
 	}
 	peer := s.peer
+	// What the peer said for itself, others have not said.
+	peer.Helo, peer.ESMTP, peer.SASL = "", false, nil
 	ok := s.attributes("XCLIENT", args, xclientFields(&peer))
 	if !ok {
 		return
@@ -42,7 +44,7 @@ func (s *session) cmdXclient(args string) {
 	}
 	s.flags.denied = false
 	s.classify()
-	s.greet()
+	s.greet("XCLIENT")
 }
 
 // xclientFields are the attributes of XCLIENT.

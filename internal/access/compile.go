@@ -225,6 +225,10 @@ func (c *compiler) network() {
 	}
 	e.requests.New = func() any { return &policy.Request{} }
 	e.policies = map[string]*policy.Client{}
+	e.stressPolls = s.PollCount
+	if n, err := c.cfg.With("stress", "yes").Int("address_verify_poll_count"); err == nil && s.Stress == "" {
+		e.stressPolls = int(n)
+	}
 	e.probeSender = verify.Sender{Address: mail.Address(s.ProbeSender), TTL: s.ProbeSenderTTL}
 	if s.ProbeSender == "<>" {
 		e.probeSender.Address = ""

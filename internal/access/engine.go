@@ -113,6 +113,8 @@ type Engine struct {
 	policies    map[string]*policy.Client
 	requests    sync.Pool
 	probeSender verify.Sender
+	// stressPolls is address_verify_poll_count while the service is busy.
+	stressPolls int
 }
 
 // New compiles the restrictions that a service sees.

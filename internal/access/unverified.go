@@ -71,7 +71,11 @@ func (c *Checker) verify(addr mail.Address) (verify.Status, string, error) {
 	if c.e.deps.Verify == nil {
 		return verify.Unknown, "", errNoVerify
 	}
-	wait := time.Duration(c.e.set.PollCount-1) * c.e.set.PollDelay
+	polls := c.e.set.PollCount
+	if c.req.Stress {
+		polls = c.e.stressPolls
+	}
+	wait := time.Duration(polls-1) * c.e.set.PollDelay
 	return c.e.deps.Verify.Ask(c.ctx, addr, wait)
 }
 

@@ -88,6 +88,19 @@ func TestUnverifiedActions(t *testing.T) {
 	}
 }
 
+// TestBusyServiceDoesNotWait: under stress one question is enough.
+func TestBusyServiceDoesNotWait(t *testing.T) {
+	t.Parallel()
+	e, _, _ := engine(t, "smtpd_recipient_restrictions = reject_unverified_sender")
+	v := &verifier{status: verify.Unknown}
+	e.deps.Verify = v
+	r := stranger()
+	r.Stress = true
+	if e.Begin().Recipient(t.Context(), r); v.waited != 0 || v.asked != r.Sender {
+		t.Errorf("waits %v for %s", v.waited, v.asked)
+	}
+}
+
 // TestNoVerifyService: without a service nothing is permitted for it.
 func TestNoVerifyService(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,8 @@ PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix
 	postfix-lmdb postfix-cdb dovecot-core sasl2-bin swaks pflogsumm haproxy amavisd-new db-util openssl iproute2 util-linux \
 	e2fsprogs procps gcc libc6-dev mariadb-server postgresql sqlite3 slapd memcached \
 	lmdb-utils tinycdb \
-	rspamd opendkim opendkim-tools opendmarc clamav-daemon clamav-milter spamassassin spamd spamass-milter
+	rspamd opendkim opendkim-tools opendmarc clamav-daemon clamav-milter spamassassin spamd spamass-milter \
+	postgrey postfix-policyd-spf-python postfwd
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 

@@ -22,6 +22,7 @@ import (
 	"postroad/internal/qmgr"
 	"postroad/internal/rewrite"
 	"postroad/internal/table"
+	"postroad/internal/verify"
 )
 
 // generation is everything that is built from one reading of the configuration.
@@ -35,6 +36,7 @@ type generation struct {
 	bounce   *bounce.Service
 	qmgr     *qmgr.Generation
 	clients  []*smtp.Client
+	verify   *verify.Setup
 }
 
 // Settings are the main.cf parameters that concern the server as a whole.
@@ -62,6 +64,7 @@ type builder struct {
 	users    *privdeliver.Users
 	syncs    *agent.Syncs
 	spool    cleanup.Spool
+	verify   *verify.Cache
 	problems []postconf.Problem
 }
 
@@ -84,6 +87,11 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	gen.cleanup, problems = cleanup.New(b.service(g, "cleanup"), cleanup.Deps{
 		Tables: gen.tables, Rewrite: gen.rewrite, Spool: b.spool, Log: voice("cleanup"),
 		Expanded: gen.reportExpanded,
+		Verified: func(r mail.Recipient, text string) {
+			if err := b.verify.Update(verify.Deliverable, text, r.Original, r.Address); err != nil {
+				log.Warnf("verify: %v", err)
+			}
+		},
 	})
 	b.note(problems)
 	b.note(gen.cleanup.SetPickup(b.service(g, "pickup")))
@@ -95,9 +103,10 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 		b.note([]postconf.Problem{{Text: "bounce_template_file: " + err.Error() + "; the built-in templates are used"}})
 	}
 	gen.bounce = bounce.New(reports, texts, gen.postReport, voice("bounce"))
-	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Transports: map[mail.Transport]*qmgr.Transport{}}
+	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Probes: gen.rewrite.Probes(), Verify: b.verify, Transports: map[mail.Transport]*qmgr.Transport{}}
 	b.note(b.service(g, "qmgr").Decode(&gen.qmgr.Settings))
 	gen.qmgr.Settings.Adjust(voice("qmgr").Warnf)
+	b.readVerify(gen, b.service(g, "verify"), voice("verify"))
 	b.transports(gen)
 	for _, p := range b.problems {
 		if p.Fatal {

@@ -35,7 +35,9 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 		problems = append(problems, more...)
 		router = own
 	}
-	engine, more := access.New(view, access.Deps{Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log})
+	engine, more := access.New(view, access.Deps{
+		Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log, Verify: s.verifier(gen, view),
+	})
 	problems = append(problems, more...)
 	for _, p := range problems {
 		if p.Fatal {

@@ -26,6 +26,7 @@ import (
 	"postroad/internal/qmgr"
 	"postroad/internal/queue"
 	"postroad/internal/smtpd"
+	"postroad/internal/verify"
 )
 
 // attemptGrace is how long a delivery in flight may go on after a stop.
@@ -46,6 +47,7 @@ type server struct {
 	gen      atomic.Pointer[generation]
 	manager  atomic.Pointer[qmgr.Manager]
 	pickup   *cleanup.Pickup
+	verify   *verify.Cache
 	started  time.Time
 
 	mu     sync.Mutex // one reload at a time
@@ -69,6 +71,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
+	s.verify = verify.New(factStore{&s.door})
 	var err error
 	if s.resolver, err = dns.FromResolvConf("/etc/resolv.conf"); err != nil {
 		return nil, err
@@ -83,7 +86,10 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	}
 	s.dir = gen.settings.QueueDirectory
 	s.gen.Store(gen)
+	s.verify.Configure(gen.verify)
 	s.runQueue(gen)
+	// goroutine: removes what verify(8) no longer needs to know; ends with s.ctx.
+	s.wg.Go(func() { s.verify.Run(s.ctx) })
 	s.runPickup(gen)
 	if err := s.listenControl(gen); err != nil {
 		s.cancel()
@@ -104,7 +110,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 
 // build builds a generation.
 func (s *server) build(g *master.Generation) (*generation, error) {
-	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, syncs: s.syncs, spool: spool{&s.door}}
+	b := &builder{rt: s.rt, resolver: s.resolver, users: &s.users, syncs: s.syncs, spool: spool{&s.door}, verify: s.verify}
 	return b.build(g)
 }
 
@@ -190,6 +196,7 @@ func (s *server) Reload(ctx context.Context, g *master.Generation) error {
 		return err
 	}
 	old, oldDoors := s.gen.Swap(gen), s.doors
+	s.verify.Configure(gen.verify)
 	if m := s.manager.Load(); m != nil {
 		m.Reload(gen.qmgr)
 	}

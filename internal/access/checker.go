@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"strings"
+	"time"
 
 	"postroad/internal/mail"
 )
@@ -19,6 +20,8 @@ type Checker struct {
 	// rule is the one being evaluated, key the table key that it found.
 	rule *rule
 	key  string
+	// datum is what was looked up, of which key may be a part.
+	datum string
 	// verdict is the last refusal, permitted the last permission.
 	verdict, permitted mail.Verdict
 	// depth counts the lists being evaluated; warn is the depth at which
@@ -37,6 +40,10 @@ type Checker struct {
 	trace     func(Step)
 	memo      [2]resolved
 	turn      int
+	// listings are the answers of lists in the DNS by the name asked for.
+	listings map[string]listing
+	// defaults counts the default actions of policy servers under evaluation.
+	defaults int
 }
 
 // scope is what a reply speaks about: the subject in angle brackets, its class,
@@ -239,12 +246,16 @@ func (c *Checker) recipientStage() outcome {
 
 // isProbeSender tells whether an address is that from which we send probes.
 func (c *Checker) isProbeSender(rcpt string) bool {
-	probe := c.e.set.ProbeSender
-	if probe == "" || probe == "<>" {
-		return false
+	return rcpt != "" && c.e.probeSender.Is(mail.Address(rcpt), time.Now())
+}
+
+// ProbeSender takes the time out of an address from which we send probes; any
+// other address stays as it is.
+func (c *Checker) ProbeSender(addr mail.Address) mail.Address {
+	if addr != "" && c.e.probeSender.Is(addr, time.Now()) {
+		return c.e.probeSender.Address
 	}
-	probe = string(c.e.deps.Rewrite.Rewrite(0, probe))
-	return len(rcpt) == len(probe) && strings.EqualFold(rcpt, probe)
+	return addr
 }
 
 // messageStage checks a whole message; with several recipients it is about

@@ -6,8 +6,13 @@ import (
 	"strconv"
 	"strings"
 
+	"postroad/internal/dns"
+	"postroad/internal/mail"
+	"postroad/internal/policy"
 	"postroad/internal/postconf"
+	"postroad/internal/rewrite"
 	"postroad/internal/table"
+	"postroad/internal/verify"
 )
 
 // maxDepth bounds how deep lists nest: classes in classes, and the words that
@@ -34,6 +39,10 @@ type rule struct {
 	spec    string
 	seconds int
 	class   *list
+	// dnsList is the list of a rule about one, policy the server of a
+	// check_policy_service.
+	dnsList *dnsList
+	policy  *policy.Client
 	// fault is what is wrong with the rule; it then refuses with 451.
 	fault string
 }
@@ -64,6 +73,7 @@ func (c *compiler) compile() {
 	e.permitLog = c.strings("smtpd_log_access_permit_actions", s.LogPermits)
 	e.loginMaps = c.maps("smtpd_sender_login_maps", s.LoginMaps)
 	e.certMaps = c.maps("relay_clientcerts", s.ClientCerts)
+	c.network()
 	// A class may name a class that stands further down.
 	for _, name := range s.Classes {
 		e.classes[strings.ToLower(name)] = &list{param: name}
@@ -177,24 +187,123 @@ func (c *compiler) word(r *rule, rest []string) int {
 			r.fault = fmt.Sprintf("restriction %s must be followed by number", r.word)
 		}
 		r.seconds = n
-	case argText:
+	case argDomain:
 		if len(rest) == 0 {
-			r.fault = fmt.Sprintf("restriction %s requires an argument", r.word)
+			r.fault = fmt.Sprintf("restriction %s requires domain name argument", r.word)
 			break
 		}
 		took = 1
-		r.spec = rest[0]
+		c.dnsList(r, rest[0])
+	case argServer:
+		if len(rest) == 0 || !isTable(rest[0]) {
+			r.fault = fmt.Sprintf("restriction %s must be followed by transport:server", r.word)
+			break
+		}
+		took = 1
+		c.policy(r, rest[0])
 	}
-	switch {
-	case row.status == later:
-		r.fault = fmt.Sprintf("restriction %s is not implemented yet: mail that reaches it is deferred", r.word)
-	case row.status == removed:
+	if row.status == removed {
 		r.fault = fmt.Sprintf("support for restriction %q has been removed", r.word)
 	}
 	if r.fault != "" {
 		r.run = configError
 	}
 	return took
+}
+
+// network prepares what has to do with the DNS and with policy servers.
+func (c *compiler) network() {
+	e, s := c.e, &c.e.set
+	e.rblReplies = c.maps("rbl_reply_maps", s.RBLReplies)
+	e.backupNetworks = c.hosts("permit_mx_backup_networks", s.BackupNetworks)
+	for _, char := range unescape(s.ExpansionFilter) {
+		e.expansion[char] = true
+	}
+	e.family = familyOf(s.Protocols)
+	if m := c.maps("smtpd_dns_reply_filter", s.ReplyFilter); !m.Empty() {
+		e.deps.DNS = &replyFilter{e.deps.DNS, m, e.deps.Log}
+	}
+	e.requests.New = func() any { return &policy.Request{} }
+	e.policies = map[string]*policy.Client{}
+	e.stressPolls = s.PollCount
+	if n, err := c.cfg.With("stress", "yes").Int("address_verify_poll_count"); err == nil && s.Stress == "" {
+		e.stressPolls = int(n)
+	}
+	e.probeSender = verify.Sender{Address: mail.Address(s.ProbeSender), TTL: s.ProbeSenderTTL}
+	if s.ProbeSender == "<>" {
+		e.probeSender.Address = ""
+	} else if s.ProbeSender != "" {
+		e.probeSender.Address = e.deps.Rewrite.Rewrite(rewrite.Local, s.ProbeSender)
+	}
+}
+
+// unescape reads the escapes of a C string.
+func unescape(s string) []byte {
+	const letters, values = "abfnrtv", "\a\b\f\n\r\t\v"
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			out = append(out, s[i])
+			continue
+		}
+		i++
+		if at := strings.IndexByte(letters, s[i]); at >= 0 {
+			out = append(out, values[at])
+			continue
+		}
+		n, digits := 0, 0
+		for ; digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7'; digits++ {
+			n = n*8 + int(s[i+digits]-'0')
+		}
+		if digits == 0 {
+			out = append(out, s[i])
+			continue
+		}
+		out = append(out, byte(n))
+		i += digits - 1
+	}
+	return out
+}
+
+// familyOf is the address family that inet_protocols leaves.
+func familyOf(protocols []string) dns.Family {
+	four, six := slices.Contains(protocols, "ipv4"), slices.Contains(protocols, "ipv6")
+	switch {
+	case slices.Contains(protocols, "all") || four == six:
+		return dns.Any
+	case four:
+		return dns.IPv4
+	}
+	return dns.IPv6
+}
+
+// dnsList reads the argument of a rule about a list in the DNS.
+func (c *compiler) dnsList(r *rule, spec string) {
+	l, err := parseDNSList(spec)
+	if err != nil {
+		r.fault = "RBL reply error: " + err.Error()
+		return
+	}
+	r.spec, r.dnsList = spec, l
+}
+
+// policy finds or makes the client of a policy server.
+func (c *compiler) policy(r *rule, spec string) {
+	r.spec = spec
+	if r.policy = c.e.policies[spec]; r.policy != nil {
+		return
+	}
+	s := &c.e.set
+	cfg, err := policy.Parse(spec, policy.Config{
+		Timeout: s.PolicyTimeout, MaxIdle: s.PolicyIdle, MaxTTL: s.PolicyTTL, RequestLimit: s.PolicyRequests,
+		TryLimit: s.PolicyTries, RetryDelay: s.PolicyRetry, DefaultAction: s.PolicyDefault, Context: s.PolicyContext,
+	})
+	if err != nil {
+		r.fault = err.Error()
+		return
+	}
+	r.policy = policy.New(cfg, policy.Options{QueueDir: s.QueueDirectory, MaxConns: s.ProcessLimit, UTF8: s.SMTPUTF8})
+	c.e.policies[spec] = r.policy
 }
 
 // maxSleep bounds a sleep restriction; a longer one would outlive any client.

@@ -5,19 +5,33 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
+	"time"
 
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/policy"
 	"postroad/internal/postconf"
 	"postroad/internal/rewrite"
 	"postroad/internal/table"
+	"postroad/internal/verify"
 )
 
 // Resolver is what access control asks of the DNS. *dns.Resolver is one.
 type Resolver interface {
 	MX(ctx context.Context, domain string) ([]dns.MXRecord, dns.Info, error)
 	Addrs(ctx context.Context, host string, family dns.Family) ([]netip.Addr, dns.Info, error)
+	NS(ctx context.Context, domain string) ([]string, dns.Info, error)
+	TXT(ctx context.Context, name string) ([]string, dns.Info, error)
+	// Native looks into the hosts file too.
+	Native(ctx context.Context, host string, family dns.Family) ([]netip.Addr, error)
+}
+
+// Verifier tells whether an address can be delivered to. *verify.Cache is one.
+type Verifier interface {
+	// Ask waits up to wait for the result of a probe.
+	Ask(ctx context.Context, addr mail.Address, wait time.Duration) (verify.Status, string, error)
 }
 
 // Deps are the rooms that access control uses.
@@ -25,6 +39,9 @@ type Deps struct {
 	Tables  *table.Set
 	Rewrite *rewrite.Engine
 	DNS     Resolver
+	// Verify answers for reject_unverified_sender and its like; nil makes them
+	// defer.
+	Verify Verifier
 	// Log gets what concerns no session; Request.Log the rest.
 	Log *event.Logger
 }
@@ -41,6 +58,24 @@ func (noResolver) MX(context.Context, string) ([]dns.MXRecord, dns.Info, error) 
 func (noResolver) Addrs(context.Context, string, dns.Family) ([]netip.Addr, dns.Info, error) {
 	return nil, dns.Info{}, errNoResolver
 }
+
+// NS implements Resolver.
+func (noResolver) NS(context.Context, string) ([]string, dns.Info, error) {
+	return nil, dns.Info{}, errNoResolver
+}
+
+// TXT implements Resolver.
+func (noResolver) TXT(context.Context, string) ([]string, dns.Info, error) {
+	return nil, dns.Info{}, errNoResolver
+}
+
+// Native implements Resolver.
+func (noResolver) Native(context.Context, string, dns.Family) ([]netip.Addr, error) {
+	return nil, errNoResolver
+}
+
+// errNoVerify stands for the answer of a verify service that is not there.
+var errNoVerify = errors.New("there is no verify service")
 
 // Engine is the access control of one smtpd service. It never changes after
 // New; any number of goroutines may use it.
@@ -66,6 +101,20 @@ type Engine struct {
 	// noUserChecks is receive_override_options=no_unknown_recipient_checks.
 	noUserChecks bool
 	search       table.AddressSearch
+
+	// expansion has the characters that the value of a $name may have.
+	expansion      [256]bool
+	rblReplies     *table.Maps
+	backupNetworks *table.MatchList
+	// family is what inet_protocols leaves.
+	family dns.Family
+	// policies are the policy servers by the argument of check_policy_service,
+	// requests the buffers to ask them.
+	policies    map[string]*policy.Client
+	requests    sync.Pool
+	probeSender verify.Sender
+	// stressPolls is address_verify_poll_count while the service is busy.
+	stressPolls int
 }
 
 // New compiles the restrictions that a service sees.
@@ -108,6 +157,10 @@ type Request struct {
 	// announced or, at the end of data, what came.
 	RcptCount int
 	Size      int64
+	// Instance names the transaction for policy servers; Stress tells that the
+	// service is busy.
+	Instance Instance
+	Stress   bool
 	// ETRNDomain is the argument of ETRN.
 	ETRNDomain string
 	// Pipelined tells whether the client has sent more without waiting.

@@ -101,7 +101,7 @@ func (c *Checker) reject(k kind, st mail.Status) outcome {
 // rejectFor is reject with the error behind it, for the log.
 func (c *Checker) rejectFor(k kind, st mail.Status, cause error) outcome {
 	if st.Code < 400 || st.Code > 599 {
-		c.warnf("SMTP reply: bad status code or text: %q", st.String())
+		c.warnf("SMTP reply code configuration error: %s", st.String())
 		st = mail.Status{Code: 450, Enhanced: "4.7.1", Text: "Service unavailable"}
 	}
 	warn := c.warn != 0 && k == byPolicy
@@ -114,6 +114,7 @@ func (c *Checker) rejectFor(k kind, st mail.Status, cause error) outcome {
 		c.log("reject_warning", v.Status)
 		return dunno
 	}
+	v.Failure = k == byFailure
 	c.verdict = v
 	return refuse
 }
@@ -196,7 +197,8 @@ func (c *Checker) allow(action string, about scope) outcome {
 // allowFrom is allow with the source of the permission. Postfix leaves a space
 // where there is none.
 func (c *Checker) allowFrom(action string, about scope, source string) outcome {
-	if c.e.logsPermit(c.ctx, action) {
+	// A permission that a deferral overrules is none.
+	if !c.ifPermit.active && c.e.logsPermit(c.ctx, action) {
 		c.log("permit", mail.Status{Text: "action=" + action + " for " + about.class + "=" + about.subject + " " + source})
 	}
 	c.permitted = c.ruled(mail.Permit)

@@ -15,7 +15,9 @@ const (
 	argNone argument = iota
 	argTable
 	argSeconds
-	argText
+	// argDomain is a list in the DNS, argServer a policy server.
+	argDomain
+	argServer
 )
 
 // status tells what we can do with a word.
@@ -23,8 +25,6 @@ type status uint8
 
 const (
 	ready status = iota
-	// later words are Postfix's, but not in this release.
-	later
 	// removed words are no longer Postfix's.
 	removed
 	// unknown words are nobody's.
@@ -37,7 +37,7 @@ const warnIfReject = "warn_if_reject"
 // first is today's name. They are a function because some rules compile lists
 // themselves.
 func rows() []row {
-	groups := [][]row{genericRows(), clientRows(), heloRows(), senderRows(), recipientRows(), laterRows(), removedRows()}
+	groups := [][]row{genericRows(), clientRows(), heloRows(), senderRows(), recipientRows(), serverRows(), listRows(), removedRows()}
 	var all []row
 	for _, g := range groups {
 		all = append(all, g...)
@@ -54,6 +54,7 @@ func genericRows() []row {
 		{name: "defer_if_reject", run: deferIfReject},
 		{name: warnIfReject, run: nil}, // a prefix, see Checker.run
 		{name: "sleep", arg: argSeconds, run: sleep},
+		{name: "check_policy_service", arg: argServer, run: checkPolicy},
 		{name: "reject_unauth_pipelining", run: rejectPipelining},
 		{name: "reject_plaintext_session", run: rejectPlaintext},
 	}
@@ -96,6 +97,7 @@ func senderRows() []row {
 		{name: "reject_unknown_sender_domain", run: rejectUnknownSenderDomain},
 		{name: "reject_unknown_address", run: rejectUnknownSenderDomain},
 		{name: "reject_unlisted_sender", run: rejectUnlistedSender},
+		{name: "reject_unverified_sender", run: rejectUnverifiedSender},
 		{name: "reject_sender_login_mismatch", run: rejectLoginMismatch},
 		{name: "reject_authenticated_sender_login_mismatch", run: rejectAuthMismatch},
 		{name: "reject_known_sender_login_mismatch", run: rejectKnownMismatch},
@@ -115,41 +117,23 @@ func recipientRows() []row {
 		{name: "reject_unlisted_recipient", run: rejectUnlistedRecipient},
 		{name: "check_recipient_maps", run: rejectUnlistedRecipient},
 		{name: "reject_multi_recipient_bounce", run: rejectMultiBounce},
+		{name: "reject_unverified_recipient", run: rejectUnverifiedRecipient},
+		{name: "permit_mx_backup", run: permitMXBackup},
 	}
 }
 
-// laterRows are Postfix's words for which other rooms are still to be built.
-func laterRows() []row {
+// listRows are the rules about lists in the DNS.
+func listRows() []row {
 	return []row{
-		{name: "check_policy_service", arg: argText, status: later},
-		{name: "reject_rbl_client", arg: argText, status: later},
-		{name: "reject_rbl", arg: argText, status: later},
-		{name: "reject_rhsbl_client", arg: argText, status: later},
-		{name: "reject_rhsbl_reverse_client", arg: argText, status: later},
-		{name: "reject_rhsbl_helo", arg: argText, status: later},
-		{name: "reject_rhsbl_sender", arg: argText, status: later},
-		{name: "reject_rhsbl_recipient", arg: argText, status: later},
-		{name: "reject_rhsbl", arg: argText, status: later},
-		{name: "permit_dnswl_client", arg: argText, status: later},
-		{name: "permit_rhswl_client", arg: argText, status: later},
-		{name: "check_client_a_access", arg: argText, status: later},
-		{name: "check_client_ns_access", arg: argText, status: later},
-		{name: "check_client_mx_access", arg: argText, status: later},
-		{name: "check_reverse_client_hostname_a_access", arg: argText, status: later},
-		{name: "check_reverse_client_hostname_ns_access", arg: argText, status: later},
-		{name: "check_reverse_client_hostname_mx_access", arg: argText, status: later},
-		{name: "check_helo_a_access", arg: argText, status: later},
-		{name: "check_helo_ns_access", arg: argText, status: later},
-		{name: "check_helo_mx_access", arg: argText, status: later},
-		{name: "check_sender_a_access", arg: argText, status: later},
-		{name: "check_sender_ns_access", arg: argText, status: later},
-		{name: "check_sender_mx_access", arg: argText, status: later},
-		{name: "check_recipient_a_access", arg: argText, status: later},
-		{name: "check_recipient_ns_access", arg: argText, status: later},
-		{name: "check_recipient_mx_access", arg: argText, status: later},
-		{name: "reject_unverified_sender", status: later},
-		{name: "reject_unverified_recipient", status: later},
-		{name: "permit_mx_backup", status: later},
+		{name: "reject_rbl_client", arg: argDomain, run: rejectRBLClient},
+		{name: "reject_rbl", arg: argDomain, run: rejectRBLClient},
+		{name: "reject_rhsbl_client", arg: argDomain, run: rejectRHSBLClient},
+		{name: "reject_rhsbl_reverse_client", arg: argDomain, run: rejectRHSBLReverse},
+		{name: "reject_rhsbl_helo", arg: argDomain, run: rejectRHSBLHelo},
+		{name: "reject_rhsbl_sender", arg: argDomain, run: rejectRHSBLSender},
+		{name: "reject_rhsbl_recipient", arg: argDomain, run: rejectRHSBLRecipient},
+		{name: "permit_dnswl_client", arg: argDomain, run: permitDNSWLClient},
+		{name: "permit_rhswl_client", arg: argDomain, run: permitRHSWLClient},
 	}
 }
 

@@ -17,10 +17,11 @@ type result struct {
 
 // action is what a table said: value is the whole of it.
 type action struct {
-	rule       *rule
-	name, text string
-	value      string
-	about      scope
+	rule *rule
+	// name is the word in upper case, word as it was written.
+	name, word, text string
+	value            string
+	about            scope
 }
 
 // results returns the actions of access(5). They are a function because a
@@ -38,6 +39,7 @@ func results() []result {
 		{"WARN", actWarn},
 		{"HOLD", actHold},
 		{"DISCARD", actDiscard},
+		{"HANGUP", actHangup},
 		{"FILTER", actFilter},
 		{"REDIRECT", actRedirect},
 		{"BCC", actBCC},
@@ -51,7 +53,7 @@ func (c *Checker) apply(r *rule, value string, about scope) outcome {
 	if i := strings.IndexByte(word, '\t'); i >= 0 {
 		word, text = value[:i], value[i+1:]
 	}
-	a := action{rule: r, name: strings.ToUpper(word), text: strings.TrimLeft(text, " \t"), value: value, about: about}
+	a := action{rule: r, name: strings.ToUpper(word), word: word, text: strings.TrimLeft(text, " \t"), value: value, about: about}
 	if act, ok := c.e.results[a.name]; ok {
 		return act(c, &a)
 	}
@@ -110,11 +112,15 @@ func (c *Checker) actCode(a *action) outcome {
 }
 
 func actOK(c *Checker, a *action) outcome {
-	name := a.name
-	if isDigits(name) {
-		name = "OK"
-	}
-	return c.allowFrom(name, a.about, "from "+a.rule.spec)
+	return c.allowFrom(a.word, a.about, "from "+a.rule.spec)
+}
+
+// actHangup drops the connection without a word. Postfix has it for its own
+// tests.
+func actHangup(c *Checker, a *action) outcome {
+	c.log("hangup", mail.Status{Text: a.text})
+	c.verdict = c.ruled(mail.Hangup)
+	return refuse
 }
 
 func actInfo(c *Checker, a *action) outcome {
@@ -156,7 +162,7 @@ func actDiscard(c *Checker, a *action) outcome {
 	c.triggered("discard", a, text)
 	c.actions.Discard = true
 	c.discarded = c.ruled(mail.Discard)
-	return permit
+	return c.allowFrom(a.word, a.about, "from "+a.rule.spec)
 }
 
 func actFilter(c *Checker, a *action) outcome {
@@ -165,9 +171,9 @@ func actFilter(c *Checker, a *action) outcome {
 	}
 	switch {
 	case a.text == "":
-		c.warnf("access table %s entry \"%s\" has FILTER entry without value", a.rule.spec, a.about.subject)
+		c.warnf("access table %s entry \"%s\" has FILTER entry without value", a.rule.spec, c.datum)
 	case !strings.Contains(a.text, ":"):
-		c.warnf("access table %s entry \"%s\" requires transport:destination", a.rule.spec, a.about.subject)
+		c.warnf("access table %s entry \"%s\" requires transport:destination", a.rule.spec, c.datum)
 	default:
 		c.triggered("filter", a, "triggers FILTER "+a.text)
 		c.actions.Filter = a.text
@@ -199,7 +205,7 @@ func (c *Checker) hasTarget(a *action) bool {
 	if strings.Contains(a.text, "@") {
 		return true
 	}
-	c.warnf("access table %s entry \"%s\" requires user@domain target", a.rule.spec, a.about.subject)
+	c.warnf("access table %s entry \"%s\" requires user@domain target", a.rule.spec, c.datum)
 	return false
 }
 
@@ -209,7 +215,7 @@ func actPrepend(c *Checker, a *action) outcome {
 	case c.req.Stage == afterContent:
 		c.warnf("access table %s: action PREPEND must be used before %s", a.rule.spec, "smtpd_end_of_data_restrictions")
 	case !isHeader(a.text):
-		c.warnf("access table %s entry \"%s\" requires header: text", a.rule.spec, a.about.subject)
+		c.warnf("access table %s entry \"%s\" requires header: text", a.rule.spec, c.datum)
 	case len(c.actions.Prepend) < maxAdded:
 		c.actions.Prepend = append(c.actions.Prepend, a.text)
 	}
@@ -258,8 +264,9 @@ const maxWords = 100
 func (c *Checker) applyList(a *action) outcome {
 	words := postconf.SplitList(a.value)
 	if len(words) == 0 {
-		c.warnf("SMTPD access map %s has entry with empty value: %s", a.rule.spec, a.value)
-		return dunno
+		// In the dark ages nothing meant OK.
+		c.warnf("access table %s entry %s has empty value", a.rule.spec, a.value)
+		return permit
 	}
 	if len(words) > maxWords {
 		c.warnf("access table %s has entry with more than %d restrictions", a.rule.spec, maxWords)

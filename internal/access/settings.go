@@ -1,5 +1,7 @@
 package access
 
+import "time"
+
 // Settings are the main.cf parameters of access control in smtpd(8).
 type Settings struct {
 	// The lists.
@@ -31,6 +33,42 @@ type Settings struct {
 	Mynetworks  []string `postconf:"mynetworks"`
 	LoginMaps   []string `postconf:"smtpd_sender_login_maps"`
 	ClientCerts []string `postconf:"relay_clientcerts"`
+	// Lists in the DNS, and what the DNS may say at all.
+	RBLReplies      []string `postconf:"rbl_reply_maps"`
+	RBLReply        string   `postconf:"default_rbl_reply"`
+	RBLCode         int      `postconf:"maps_rbl_reject_code"`
+	ExpansionFilter string   `postconf:"smtpd_expansion_filter"`
+	ReplyFilter     []string `postconf:"smtpd_dns_reply_filter"`
+	BackupNetworks  []string `postconf:"permit_mx_backup_networks"`
+	Protocols       []string `postconf:"inet_protocols"`
+	// Policy servers, and what they are told about the configuration.
+	QueueDirectory string        `postconf:"queue_directory"`
+	PolicyTimeout  time.Duration `postconf:"smtpd_policy_service_timeout"`
+	PolicyIdle     time.Duration `postconf:"smtpd_policy_service_max_idle"`
+	PolicyTTL      time.Duration `postconf:"smtpd_policy_service_max_ttl"`
+	PolicyRequests int           `postconf:"smtpd_policy_service_request_limit"`
+	PolicyTries    int           `postconf:"smtpd_policy_service_try_limit"`
+	PolicyRetry    time.Duration `postconf:"smtpd_policy_service_retry_delay"`
+	PolicyDefault  string        `postconf:"smtpd_policy_service_default_action"`
+	PolicyContext  string        `postconf:"smtpd_policy_service_policy_context"`
+	ProcessLimit   int           `postconf:"default_process_limit"`
+	SMTPUTF8       bool          `postconf:"smtputf8_enable"`
+	Stress         string        `postconf:"stress"`
+	CompatLevel    string        `postconf:"compatibility_level"`
+	MailVersion    string        `postconf:"mail_version"`
+	// Verification of addresses.
+	VerifyService   string        `postconf:"address_verify_service_name"`
+	PollCount       int           `postconf:"address_verify_poll_count"`
+	PollDelay       time.Duration `postconf:"address_verify_poll_delay"`
+	ProbeSenderTTL  time.Duration `postconf:"address_verify_sender_ttl"`
+	UnvSenderReject int           `postconf:"unverified_sender_reject_code"`
+	UnvSenderDefer  int           `postconf:"unverified_sender_defer_code"`
+	UnvSenderReason string        `postconf:"unverified_sender_reject_reason"`
+	UnvSenderAction string        `postconf:"unverified_sender_tempfail_action"`
+	UnvRcptReject   int           `postconf:"unverified_recipient_reject_code"`
+	UnvRcptDefer    int           `postconf:"unverified_recipient_defer_code"`
+	UnvRcptReason   string        `postconf:"unverified_recipient_reject_reason"`
+	UnvRcptAction   string        `postconf:"unverified_recipient_tempfail_action"`
 	// What is answered.
 	MapRejectCode     int    `postconf:"access_map_reject_code"`
 	MapDeferCode      int    `postconf:"access_map_defer_code"`

@@ -22,7 +22,7 @@ func checkReverseClient(c *Checker, r *rule) outcome {
 
 // forbidPermit turns a permission into a configuration error.
 func (c *Checker) forbidPermit(r *rule, o outcome, subject string) outcome {
-	if o != permit {
+	if o != permit || c.actions.Discard {
 		return o
 	}
 	c.warnf("restriction %s returns OK for %s", r.name, subject)
@@ -33,8 +33,10 @@ func (c *Checker) forbidPermit(r *rule, o outcome, subject string) outcome {
 
 // checkHost looks up a name and its parents, then the address and its networks.
 func (c *Checker) checkHost(r *rule, name string, s scope) outcome {
+	c.datum = name
 	hit, err := r.maps.LookupHost(c.ctx, name, c.e.dotParents)
 	if err == nil && !hit.Found {
+		c.datum = c.req.Session.Client.AddrString()
 		hit, err = r.maps.LookupNet(c.ctx, c.addr())
 	}
 	return c.decide(r, hit, err, s)
@@ -58,6 +60,7 @@ func checkHelo(c *Checker, r *rule) outcome {
 	if c.req.Helo == "" {
 		return dunno
 	}
+	c.datum = c.req.Helo
 	hit, err := r.maps.LookupHost(c.ctx, c.req.Helo, c.e.dotParents)
 	return c.decide(r, hit, err, c.heloScope())
 }
@@ -67,6 +70,7 @@ func checkETRN(c *Checker, r *rule) outcome {
 	if name == "" {
 		return dunno
 	}
+	c.datum = name
 	hit, err := r.maps.LookupHost(c.ctx, name, c.e.dotParents)
 	return c.decide(r, hit, err, scope{name, classETRN, c.scope.bare})
 }
@@ -77,6 +81,7 @@ func checkSASL(c *Checker, r *rule) outcome {
 		return dunno
 	}
 	user = printable(user, len(user))
+	c.datum = user
 	hit, err := r.maps.Lookup(c.ctx, user)
 	return c.decide(r, hit, err, scope{user, classSASL, c.scope.bare})
 }
@@ -90,6 +95,7 @@ func checkCert(c *Checker, r *rule) outcome {
 		if print == "" {
 			continue
 		}
+		c.datum = print
 		hit, err := r.maps.Lookup(c.ctx, print)
 		if err != nil || hit.Found {
 			return c.decide(r, hit, err, scope{print, classCert, c.scope.bare})
@@ -105,6 +111,7 @@ func checkSender(c *Checker, r *rule) outcome {
 	if c.req.Sender != "" {
 		return c.checkAddress(r, c.senderScope())
 	}
+	c.datum = c.e.set.NullKey
 	hit, err := r.maps.Lookup(c.ctx, c.e.set.NullKey)
 	return c.decide(r, hit, err, c.senderScope())
 }
@@ -132,6 +139,7 @@ func (c *Checker) checkAddress(r *rule, s scope) outcome {
 	if at < 0 {
 		return dunno
 	}
+	c.datum = full
 	hit, err := c.findAddress(r, full, at)
 	o := c.decide(r, hit, err, s)
 	// A recipient that names another destination in its local part is too

@@ -12,8 +12,9 @@ type Step struct {
 	Index int
 	// Rule is the rule as it is written, Key the table key that it found.
 	Rule, Key string
-	// Outcome is "no match", "permit", "reject", or "deferred" when the rule asks
-	// for a refusal in case the command would be permitted.
+	// Outcome is "no match", "permit", "reject", "deferred" when the rule asks for
+	// a refusal in case the command would be permitted, or "not asked" for a policy
+	// server, which would remember the question.
 	Outcome string
 	// Status is the reply of a refusal.
 	Status mail.Status
@@ -36,6 +37,8 @@ func (c *Checker) step(r *rule, o outcome, held bool) {
 		s.Outcome, s.Status = "reject", c.verdict.Status
 	case c.ifPermit.active && !held:
 		s.Outcome, s.Status = "deferred", c.ifPermit.verdict.Status
+	case r.policy != nil:
+		s.Outcome = "not asked"
 	default:
 		s.Outcome = "no match"
 	}

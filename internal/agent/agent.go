@@ -15,6 +15,9 @@ const (
 	// Verify asks whether the recipients could be delivered to; nothing is
 	// delivered and the outcomes are Deliverable, Undeliverable or Deferred.
 	Verify Flags = 1 << iota
+	// Shallow says, with Verify, that an alias is an answer by itself and need not
+	// be expanded.
+	Shallow
 	// Verbose says that the sender gets a report about this attempt.
 	Verbose
 )

@@ -43,6 +43,10 @@ func (t *task) dotForward(ctx context.Context, f frame) bool {
 		if !done {
 			continue
 		}
+		if t.d.Flags&Shallow != 0 {
+			t.step(&f, mail.Result{Outcome: mail.Deliverable, Enhanced: "2.0.0", Text: "forward via file: " + file})
+			return true
+		}
 		if !t.first("forward", file) {
 			return true // its entries have the message
 		}

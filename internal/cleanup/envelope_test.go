@@ -164,3 +164,30 @@ func TestDiscard(t *testing.T) {
 		t.Errorf("log %q", got)
 	}
 }
+
+// TestVerify: a probe is checked by nobody, follows the aliases, and ends here
+// when there are several.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	const config = "always_bcc = copy@x.test\nheader_checks = static:REJECT\nvirtual_alias_maps = inline:{{list@v.test=a@x.test, b@x.test} {one@v.test=a@x.test}}\n"
+	for rcpt, want := range map[mail.Address]string{
+		"joe@mx.test":  "joe@mx.test",
+		"one@v.test":   "a@x.test",
+		"list@v.test":  "verified list@v.test aliased to multiple recipients",
+		"other@v.test": "other@v.test",
+	} {
+		s, p := service(t, config)
+		got := ""
+		s.deps.Verified = func(r mail.Recipient, text string) { got = "verified " + string(r.Address) + " " + text }
+		st := send(t, s, Options{Origin: mail.OriginInternal, Verify: true}, "\r\n", rcpt)
+		if p.env != nil {
+			if !p.env.Verify || !p.env.Probe || len(p.env.Recipients) != 1 {
+				t.Errorf("%s: %+v", rcpt, p.env)
+			}
+			got += string(p.env.Recipients[0].Address)
+		}
+		if got != want || st.Code != 250 {
+			t.Errorf("%s: %q, want %q, %v", rcpt, got, want, st)
+		}
+	}
+}

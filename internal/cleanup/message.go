@@ -34,6 +34,8 @@ type Options struct {
 	Arrived time.Time
 	// Probe and Trace are those of the envelope.
 	Probe, Trace bool
+	// Verify marks a probe of verify(8), see the envelope.
+	Verify bool
 	// VERP is the delimiter pair of sendmail -XV.
 	VERP string
 	// Filters are those of the SMTP session, nil for none. Other mail is shown to
@@ -84,6 +86,8 @@ type Message struct {
 	context   rewrite.Context
 	rewriting bool
 
+	// answered tells that a probe has had its answer.
+	answered  bool
 	hasSender bool
 	lastRcpt  mail.Address
 	hasRcpt   bool
@@ -113,7 +117,7 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		s: s, ctx: ctx, opt: opt, w: w,
 		filtered:  !opt.NoHeaderBodyChecks && (!internal || inspected),
 		mapped:    !opt.NoAddressMappings,
-		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
+		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe && !opt.Verify,
 		context:   opt.Context,
 		rewriting: opt.Context == rewrite.Local || s.set.RemoteDomain != "",
 		autoUTF8:  opt.Origin == mail.OriginLocal && s.autoUTF8,
@@ -125,7 +129,7 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 	m.mime.init(s, m.filtered)
 	m.env = mail.Envelope{
 		ID: w.ID(), Origin: opt.Origin, Client: opt.Facts, Arrived: opt.Arrived,
-		Probe: opt.Probe, Trace: opt.Trace, VERP: opt.VERP, FullName: opt.FullName,
+		Probe: opt.Probe || opt.Verify, Trace: opt.Trace, Verify: opt.Verify, VERP: opt.VERP, FullName: opt.FullName,
 	}
 	if m.env.Arrived.IsZero() {
 		m.env.Arrived = m.head.began
@@ -262,6 +266,11 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 		m.rejectText(m.mime.broken)
 	}
 	m.addCopies()
+	if m.answered && len(m.env.Recipients) == 0 && m.faults == 0 {
+		m.w.Abort()
+		m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
+		return m.answer()
+	}
 	if len(m.env.Recipients) == 0 && m.faults == 0 && !m.discard {
 		m.fail(faultRecipients, "")
 	}

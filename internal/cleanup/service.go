@@ -59,6 +59,9 @@ type Deps struct {
 	// 5.2.7). It is called after the commit; header is the header of the message,
 	// or nothing. Without it, the members inherit the wish for a report.
 	Expanded func(ctx context.Context, env *mail.Envelope, header mail.Content, rcpts []mail.Recipient)
+	// Verified takes the answer to a probe that ends here: an alias of several
+	// recipients. Without it such a probe is dropped.
+	Verified func(rcpt mail.Recipient, text string)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

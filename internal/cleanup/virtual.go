@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -16,6 +17,11 @@ func (m *Message) expand(r mail.Recipient) {
 		return
 	}
 	list := m.expansion(r.Address)
+	if m.opt.Verify && len(list) > 1 && m.faults == 0 {
+		// Probes to each member would overwrite one another's answers.
+		m.verified(r)
+		return
+	}
 	if m.s.deps.Expanded != nil && r.Notify&mail.NotifySuccess != 0 && (len(list) > 1 || list[0] != r.Address) {
 		// RFC 3461 5.2.7: the expansion is the success that is reported; what
 		// becomes of the members is not.
@@ -29,6 +35,20 @@ func (m *Message) expand(r mail.Recipient) {
 		to.Address = addr
 		m.add(to)
 	}
+}
+
+// verified answers a probe for an alias of several recipients.
+func (m *Message) verified(r mail.Recipient) {
+	const text = "aliased to multiple recipients"
+	if m.s.deps.Verified != nil {
+		m.s.deps.Verified(r, text)
+	}
+	now := m.s.deps.Now()
+	m.emit(&event.Delivery{
+		ID: m.ID(), To: r.Address, OrigTo: r.Original, DSN: "2.0.0", Outcome: mail.Deliverable, Reason: text,
+		Times: event.Times{Arrived: m.env.Arrived, Done: now},
+	})
+	m.answered = true
 }
 
 // add puts a recipient into the envelope unless it is there already. Recipients

@@ -18,6 +18,7 @@ import (
 	"postroad/internal/sasl"
 	"postroad/internal/smtpd"
 	"postroad/internal/tlsmgr"
+	"postroad/internal/verify"
 )
 
 // AllSettings are the Settings of every room: a main.cf parameter is implemented
@@ -26,7 +27,7 @@ func AllSettings() []any {
 	return []any{
 		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, agent.FilterSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
-		milter.Settings{}, postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, Settings{},
+		milter.Settings{}, postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, verify.Settings{}, Settings{},
 	}
 }
 
@@ -49,7 +50,7 @@ func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
 	var problems []postconf.Problem
 	check := func(name, value string, o postconf.Origin) {
 		p, ok := postconf.Find(name)
-		if !ok || servedUnderOther(name, tagged) || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) {
+		if !ok || servedUnderOther(name, tagged) || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || master.ReadsLimit(cfg, name) {
 			return
 		}
 		switch p.StatusIn(tagged) {

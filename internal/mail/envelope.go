@@ -74,6 +74,9 @@ type Envelope struct {
 	Redirect Address
 	// Probe marks sendmail -bv and verify probes: routed and checked, nothing delivered.
 	Probe bool
+	// Verify marks a probe of verify(8): what becomes of it is known to the cache
+	// alone, and it takes the ways of address_verify_*_transport. Probe is set too.
+	Verify bool
 	// Trace asks for a delivery report (sendmail -v, -bv).
 	Trace bool
 	// MessageID is the Message-ID header as logged by cleanup.

@@ -60,6 +60,8 @@ const (
 	Disconnect
 	// Discard accepts the message and drops it.
 	Discard
+	// Hangup closes the connection without a reply.
+	Hangup
 )
 
 // Verdict is the outcome of access control, with the rule that gave it.
@@ -72,6 +74,9 @@ type Verdict struct {
 	Rule, List string
 	Index      int
 	Key        string
+	// Failure tells that the refusal is no judgement: something of ours is broken
+	// or could not be asked.
+	Failure bool
 	// Cause is the error behind a temporary verdict; it is for the log only.
 	Cause error
 }

@@ -67,6 +67,7 @@ type folded struct {
 	mu        sync.Mutex // one reload at a time
 	gen       *Generation
 	sockets   sockets
+	spawner   spawner
 	listeners listenerSet
 	server    Server
 }
@@ -94,6 +95,13 @@ func (f *folded) run(ctx context.Context, cfg *postconf.Config, s Settings) erro
 		return f.fatal(err)
 	}
 	defer func() { f.listeners.closeExcept(nil) }()
+	f.spawner.start = startHere
+	plan, err := f.spawner.prepare(cfg, &s, nil, f.rt.Master)
+	if err != nil {
+		return f.fatal(err)
+	}
+	f.spawner.adopt(plan)
+	defer f.spawner.close()
 	f.gen = &Generation{Number: 1, Config: cfg, Settings: s, Listeners: list}
 	if f.server, err = f.p.Start(ctx, f.gen, f.rt); err != nil {
 		return f.fatal(err)
@@ -205,12 +213,20 @@ func (f *folded) next(ctx context.Context) error {
 		fresh.close()
 		return err
 	}
-	g := &Generation{Number: f.gen.Number + 1, Config: cfg, Settings: s, Listeners: list}
-	if err := f.server.Reload(ctx, g); err != nil {
+	plan, err := f.spawner.prepare(cfg, &s, nil, f.rt.Master)
+	if err != nil {
 		listeners.closeExcept(f.listeners)
 		fresh.close()
 		return err
 	}
+	g := &Generation{Number: f.gen.Number + 1, Config: cfg, Settings: s, Listeners: list}
+	if err := f.server.Reload(ctx, g); err != nil {
+		plan.drop()
+		listeners.closeExcept(f.listeners)
+		fresh.close()
+		return err
+	}
+	f.spawner.adopt(plan)
 	f.listeners.closeExcept(listeners)
 	f.sockets.closeExcept(set)
 	f.gen, f.sockets, f.listeners = g, set, listeners
@@ -228,7 +244,7 @@ func (f *folded) fatal(err error) error {
 // warnUnserved reports inet services that nobody serves.
 func (p *Program) warnUnserved(cfg *postconf.Config, log *event.Logger) {
 	for _, svc := range cfg.Active() {
-		if svc.Type == "inet" && !p.Serves(svc) {
+		if svc.Type == "inet" && !p.Serves(svc) && svc.Program() != spawnProgram {
 			log.Warnf("%v: service %s: command %s is not available; the service is not started",
 				svc.Origin, svc.ID(), svc.Command)
 		}

@@ -45,14 +45,26 @@ func (m *supervisor) next() error {
 	if err != nil {
 		return err
 	}
+	owner, err := LookupOwner(&s)
+	if err != nil {
+		fresh.close()
+		return err
+	}
+	plan, err := m.spawner.prepare(cfg, &s, owner, m.log)
+	if err != nil {
+		fresh.close()
+		return err
+	}
 	oldCfg, oldSettings := m.cfg, m.settings
 	// The worker may ask for files of the new configuration meanwhile.
 	m.cfg, m.settings = cfg, s
 	if err := m.handOver(fresh); err != nil {
 		m.cfg, m.settings = oldCfg, oldSettings
 		fresh.close()
+		plan.drop()
 		return err
 	}
+	m.spawner.adopt(plan)
 	m.sockets.closeExcept(set)
 	m.sockets = set
 	changeLog(m.file, &s, nil, m.log.Warnf)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Settings are the main.cf parameters that master(8) reads.
@@ -25,6 +26,11 @@ type Settings struct {
 	// InetInterfaces and InetProtocols say where services without a host listen.
 	InetInterfaces []string `postconf:"inet_interfaces"`
 	InetProtocols  []string `postconf:"inet_protocols"`
+	// CommandTime limits the commands of spawn services, ProcessLimit how many run
+	// at a time; Environment is what they may see of ours.
+	CommandTime  time.Duration `postconf:"command_time_limit"`
+	ProcessLimit int           `postconf:"default_process_limit"`
+	Environment  []string      `postconf:"export_environment"`
 	// Maillog and Syslog parameters say where the log goes.
 	MaillogFile            string   `postconf:"maillog_file"`
 	MaillogFilePrefixes    []string `postconf:"maillog_file_prefixes"`

@@ -51,6 +51,7 @@ type supervisor struct {
 	cfg      *postconf.Config
 	settings Settings
 	sockets  sockets
+	spawner  spawner
 	worker   *process
 	children map[int]*process
 }
@@ -77,11 +78,17 @@ func (p *Program) supervise(ctx context.Context, opt Options) error {
 	defer m.lock.Release()
 	defer m.file.Close()
 	defer func() { m.sockets.close() }()
+	defer m.spawner.close()
 	m.reap = m.reapOne
 	if os.Getpid() == 1 {
 		m.reap = func(*process) { poke(m.fresh) }
 		// goroutine: reaps orphans for a container; ends with the process.
 		go m.reapAll()
+	}
+	m.spawner.start = m.startSpawned
+	if err := m.startSpawners(); err != nil {
+		m.log.Fatalf("%v", err)
+		return err
 	}
 	if err := m.first(ctx); err != nil {
 		m.log.Fatalf("%v", err)
@@ -130,6 +137,20 @@ func (m *supervisor) open() error {
 		m.lock.Release()
 	}
 	return err
+}
+
+// startSpawners begins to serve the spawn services.
+func (m *supervisor) startSpawners() error {
+	owner, err := LookupOwner(&m.settings)
+	if err != nil {
+		return err
+	}
+	plan, err := m.spawner.prepare(m.cfg, &m.settings, owner, m.log)
+	if err != nil {
+		return err
+	}
+	m.spawner.adopt(plan)
+	return nil
 }
 
 // first starts the first worker and waits until it serves.

@@ -20,7 +20,7 @@ var rowsMtoR = []Param{
 	{"maillog_file_rotate_suffix", "%Y%m%d-%H%M%S", String, 0, 1, 0, Planned, ""},
 	{"mailq_path", "/usr/bin/mailq", String, 0, 1, 0, Different, oneBinary},
 	{"manpage_directory", "/usr/local/man", String, 0, 1, 0, Different, oneBinary},
-	{"maps_rbl_domains", "", String, 0, 0, 0, Planned, ""},
+	{"maps_rbl_domains", "", String, 0, 0, 0, Different, "the restriction that read it, reject_maps_rbl, does not exist any more"},
 	{"maps_rbl_reject_code", "554", Int, 0, 0, 0, Planned, ""},
 	{"masquerade_classes", "envelope_sender, header_sender, header_recipient", String, 0, 0, 0, Planned, ""},
 	{"masquerade_domains", "", String, 0, 0, 0, Planned, ""},

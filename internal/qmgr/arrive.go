@@ -31,7 +31,7 @@ func (m *Manager) arrived(env *mail.Envelope, content mail.Content) {
 	}
 	msg := &message{env: env, content: content, refs: 1, fresh: true, active: time.Now()}
 	m.keep(msg)
-	m.messages[env.ID] = msg
+	m.remember(msg)
 	m.running++
 	m.mu.Unlock()
 	// goroutine: routes one message and then runs its first attempt; stop
@@ -149,7 +149,7 @@ func (m *Manager) load(id mail.QueueID) *message {
 	if m.messages[id] != nil || m.closed {
 		return nil
 	}
-	m.messages[id] = msg
+	m.remember(msg)
 	return msg
 }
 

@@ -41,6 +41,9 @@ func (m *Manager) attempt(e *entry) *entry {
 	if j.msg.env.Probe {
 		d.Flags |= agent.Verify
 	}
+	if j.msg.env.Verify {
+		d.Flags |= agent.Shallow
+	}
 	if j.msg.env.Trace {
 		d.Flags |= agent.Verbose
 	}
@@ -161,7 +164,8 @@ func (m *Manager) classify(e *entry, d *agent.Delivery, results []mail.Result) (
 		if r.SiteFailure && r.Outcome != mail.Sent {
 			site = r
 		}
-		softened := soft && soften(&a.res)
+		softened := soft && !j.msg.env.Probe && soften(&a.res)
+		m.probeAnswer(j.msg.env, &a)
 		m.logResult(j.msg, d, a, softened)
 		a.res.Text = strings.TrimRight(a.res.Text, " ") // only the log shows the end of what a command said
 		switch a.res.Outcome {
@@ -208,6 +212,9 @@ func (m *Manager) logResult(msg *message, d *agent.Delivery, a answer, softened 
 		}
 		step := a
 		step.rcpt, step.res = s.Recipient, s.Result
+		if msg.env.Probe {
+			probed(&step.res)
+		}
 		from := *d
 		if s.Agent != "" {
 			from.Logger = m.log.With(s.Agent, m.pids.Next())

@@ -58,7 +58,7 @@ func (m *Manager) leaveOnDisk(msg *message, c *queue.Change) {
 // forget drops a message from memory.
 func (m *Manager) forget(msg *message, wake []wakeup) {
 	m.mu.Lock()
-	delete(m.messages, msg.env.ID)
+	m.dismiss(msg)
 	m.memory -= msg.kept
 	m.wakeup(wake)
 	behind := m.behind

@@ -209,7 +209,7 @@ func (m *Manager) join(stored *queue.Job) (*message, error) {
 	}
 	m.mu.Lock()
 	if m.messages[stored.ID] == nil {
-		m.messages[stored.ID] = fresh
+		m.remember(fresh)
 	}
 	m.mu.Unlock()
 	msg, _ := m.share(stored)

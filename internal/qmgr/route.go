@@ -68,7 +68,7 @@ func (m *Manager) pending(msg *message) ([]int32, error) {
 func (m *Manager) abandon(msg *message) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.messages, msg.env.ID)
+	m.dismiss(msg)
 	m.memory -= msg.kept
 	m.fallBehind(queue.Arrival{When: msg.env.Arrived, ID: msg.env.ID})
 }
@@ -173,7 +173,14 @@ func (b byAddress) Swap(x, y int) {
 func (m *Manager) route(gen *Generation, env *mail.Envelope, rcpt mail.Address) (mail.Route, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, resolveTimeout)
 	defer cancel()
-	route, err := gen.Router.Resolve(ctx, env.Sender, rcpt)
+	router := gen.Router
+	if env.Verify && gen.Probes != nil {
+		router = gen.Probes
+	}
+	route, err := router.Resolve(ctx, env.Sender, rcpt)
+	if err == nil && m.tooMany(env) {
+		route.Transport, route.Nexthop = retryTransport, tooManyProbes
+	}
 	if err != nil || env.FilterTransport == "" {
 		return route, err
 	}
@@ -234,8 +241,13 @@ func (m *Manager) endRouting(msg *message, unresolved []answer, rest *queue.Job)
 			settled = append(settled, a) // or a redirect that another recipient stands for
 			continue
 		}
+		m.probeAnswer(msg.env, &a)
 		m.logUndelivered(msg, a)
-		j.deferred = append(j.deferred, a)
+		if msg.env.Probe {
+			settled = append(settled, a)
+		} else {
+			j.deferred = append(j.deferred, a)
+		}
 	}
 	m.settle(j, settled)
 }
@@ -258,8 +270,13 @@ func (m *Manager) suspend(j *job) {
 	var answers []answer
 	for i := from; i < len(j.rcpts); i++ {
 		a := answer{num: j.nums[i], rcpt: j.rcpts[i], res: res}
+		m.probeAnswer(j.msg.env, &a)
 		m.logUndelivered(j.msg, a)
 		answers = append(answers, a)
+	}
+	var settled []answer
+	if j.msg.env.Probe {
+		settled, answers = answers, nil
 	}
 	m.mu.Lock()
 	j.deferred = append(j.deferred, answers...)
@@ -267,6 +284,8 @@ func (m *Manager) suspend(j *job) {
 	complete := j.busy == 0
 	m.mu.Unlock()
 	if complete {
-		m.settle(j, nil)
+		m.settle(j, settled)
+	} else if len(settled) > 0 {
+		m.settlePart(j, settled)
 	}
 }

@@ -20,6 +20,8 @@ type Settings struct {
 	DelayWarning time.Duration `postconf:"delay_warning_time"`
 	// ActiveLimit bounds the messages in memory.
 	ActiveLimit int `postconf:"qmgr_message_active_limit"`
+	// PendingProbes bounds the probes of verify(8) under way.
+	PendingProbes int `postconf:"address_verify_pending_request_limit"`
 	// SoftBounce turns every bounce into a deferral.
 	SoftBounce bool `postconf:"soft_bounce"`
 	// DelayDigits bounds the decimals of delay= in the log.

@@ -72,7 +72,7 @@ func (a *answer) parts(now time.Time, outcomes ...mail.Outcome) []bounce.Failed 
 // wantsSuccess tells whether somebody asked to hear of a success (RFC 3461 4.1,
 // sendmail -v and -bv).
 func wantsSuccess(env *mail.Envelope, r mail.Recipient) bool {
-	return env.Probe || env.Trace || r.Notify&mail.NotifySuccess != 0
+	return env.Probe && !env.Verify || env.Trace || r.Notify&mail.NotifySuccess != 0
 }
 
 // settle ends a job: its last answers are in. It must be called once per

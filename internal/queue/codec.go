@@ -99,7 +99,7 @@ func (d *dec) count() int {
 
 func encodeEnvelope(dst []byte, env *mail.Envelope, inline bool) []byte {
 	e := &enc{b: append(dst, recordVersion)}
-	e.flags(inline, env.SMTPUTF8, env.EightBit, env.Hold, env.Probe, env.Trace)
+	e.flags(inline, env.SMTPUTF8, env.EightBit, env.Hold, env.Probe, env.Trace, env.Verify)
 	e.s(string(env.Sender))
 	e.when(env.Arrived)
 	e.i(env.Size)
@@ -148,7 +148,7 @@ func decodeEnvelope(id mail.QueueID, b []byte) (env *mail.Envelope, inline bool,
 	}
 	d := &dec{b: b[1:]}
 	env = &mail.Envelope{ID: id}
-	d.flags(&inline, &env.SMTPUTF8, &env.EightBit, &env.Hold, &env.Probe, &env.Trace)
+	d.flags(&inline, &env.SMTPUTF8, &env.EightBit, &env.Hold, &env.Probe, &env.Trace, &env.Verify)
 	env.Sender = mail.Address(d.s())
 	env.Arrived = d.when()
 	env.Size = d.i()

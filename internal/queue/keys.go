@@ -19,6 +19,7 @@ const (
 	kindHold     = 'H' // id -> nothing
 	kindFlags    = 'G' // id -> flags
 	kindMark     = 'M' // "ids" -> highest queue id number reserved
+	kindFact     = 'V' // room, 0, name -> what the room remembers
 )
 
 // destSep ends a destination in a key; it cannot occur in UTF-8 text.

@@ -25,6 +25,8 @@ type Engine struct {
 	dotParents bool
 
 	localRoute, virtualRoute, relayRoute, defaultRoute target
+	// probes resolves the recipients of probes.
+	probes *Engine
 
 	senderRelay, senderTransport, transports, relocated *table.Maps
 	users                                               userMaps
@@ -92,6 +94,22 @@ func (b *builder) build() {
 		DoubleBounce: s.DoubleBounceSender,
 		SplitOwner:   !s.OwnerRequestSpecial,
 	}
+	b.probes()
+}
+
+// probes makes the Engine for probes: the same, with the address_verify_*
+// parameters in place of those that say where mail goes.
+func (b *builder) probes() {
+	p, s := *b.e, &b.e.set
+	p.set.Relayhost = s.ProbeRelayhost
+	p.localRoute = b.target("address_verify_local_transport", s.ProbeLocalTransport)
+	p.virtualRoute = b.target("address_verify_virtual_transport", s.ProbeVirtualTransport)
+	p.relayRoute = b.target("address_verify_relay_transport", s.ProbeRelayTransport)
+	p.defaultRoute = b.target("address_verify_default_transport", s.ProbeDefaultTransport)
+	p.senderRelay = b.maps("address_verify_sender_dependent_relayhost_maps", s.ProbeSenderRelay)
+	p.senderTransport = b.maps("address_verify_sender_dependent_default_transport_maps", s.ProbeSenderTransport)
+	p.transports = b.maps("address_verify_transport_maps", s.ProbeTransportMaps)
+	b.e.probes = &p
 }
 
 // parents tells whether a parameter is named in parent_domain_matches_subdomains.
@@ -144,6 +162,9 @@ func (e *Engine) originOrLocal(ctx context.Context, domain string) (bool, error)
 	}
 	return e.IsLocal(ctx, domain)
 }
+
+// Probes is the Engine that resolves the recipients of probes.
+func (e *Engine) Probes() *Engine { return e.probes }
 
 // AddressSearch says how mail addresses are searched in tables.
 func (e *Engine) AddressSearch() table.AddressSearch { return e.search }

@@ -53,6 +53,15 @@ type Settings struct {
 	SenderTransportMaps []string `postconf:"sender_dependent_default_transport_maps"`
 	TransportMaps       []string `postconf:"transport_maps"`
 	RelocatedMaps       []string `postconf:"relocated_maps"`
+	// Where probes of address verification go instead.
+	ProbeLocalTransport   string   `postconf:"address_verify_local_transport"`
+	ProbeVirtualTransport string   `postconf:"address_verify_virtual_transport"`
+	ProbeRelayTransport   string   `postconf:"address_verify_relay_transport"`
+	ProbeDefaultTransport string   `postconf:"address_verify_default_transport"`
+	ProbeRelayhost        string   `postconf:"address_verify_relayhost"`
+	ProbeSenderRelay      []string `postconf:"address_verify_sender_dependent_relayhost_maps"`
+	ProbeSenderTransport  []string `postconf:"address_verify_sender_dependent_default_transport_maps"`
+	ProbeTransportMaps    []string `postconf:"address_verify_transport_maps"`
 	// Who exists.
 	LocalRecipientMaps     []string `postconf:"local_recipient_maps"`
 	RelayRecipientMaps     []string `postconf:"relay_recipient_maps"`

@@ -52,6 +52,8 @@ type chat struct {
 	text         []byte
 	lines        int
 	cut          bool
+	// judged tells that the class of the next reply is known already.
+	judged bool
 }
 
 // wantedClasses reads notify_classes.
@@ -96,9 +98,10 @@ func (c *chat) said(code int, enhanced, text string) {
 	if c.wanted == 0 {
 		return
 	}
-	if code >= 400 {
+	if code >= 400 && !c.judged {
 		c.seen |= classify(code, enhanced)
 	}
+	c.judged = false
 	number := strconv.Itoa(code)
 	for {
 		line, rest, more := strings.Cut(text, "\n")
@@ -137,9 +140,10 @@ func (c *chat) forget() {
 }
 
 // refused notes a refusal by access control.
-func (c *chat) refused(st mail.Status) {
-	if found := classify(st.Code, st.Enhanced); found == 0 || found == classProtocol {
+func (c *chat) refused(v *mail.Verdict) {
+	if !v.Failure {
 		c.seen |= classPolicy
+		c.judged = true // whatever the text of a table or of a policy server looks like
 	}
 }
 

@@ -96,7 +96,7 @@ func (s *session) open() bool {
 		s.reply(421, "4.7.0", s.set.Hostname+" "+why)
 		return s.finish()
 	}
-	s.greet()
+	s.greet("CONNECT")
 	return true
 }
 
@@ -108,10 +108,10 @@ func (s *session) wrap() bool {
 	return !s.tlsRefused("TLS service") && s.handshake()
 }
 
-// greet says who we are, or turns the client away.
-func (s *session) greet() {
+// greet says who we are, or turns the client away; stage is CONNECT or XCLIENT.
+func (s *session) greet(stage string) {
 	s.beginFilters()
-	if s.access != nil && !s.admit() {
+	if s.access != nil && !s.admit(stage) {
 		return
 	}
 	if !s.filterConnect() {
@@ -120,14 +120,19 @@ func (s *session) greet() {
 }
 
 // admit asks access control about the client.
-func (s *session) admit() bool {
-	s.stage("CONNECT")
+func (s *session) admit(stage string) bool {
+	s.stage(stage)
 	v := s.access.Client(s.ctx, &s.req)
-	if v.Action != mail.Reject && v.Action != mail.Disconnect {
+	switch v.Action {
+	case mail.Reject, mail.Disconnect:
+	case mail.Hangup:
+		s.flags.hangup = true
+		return false
+	default:
 		return true
 	}
-	s.logReject("CONNECT", v.Status)
-	s.chat.refused(v.Status)
+	s.logReject(stage, v.Status)
+	s.chat.refused(&v)
 	s.flags.denied = true
 	s.errors++
 	s.status(v.Status)
@@ -140,4 +145,5 @@ func (s *session) admit() bool {
 // stage prepares the request for a stage of access control.
 func (s *session) stage(name string) {
 	s.req.Stage, s.req.Log, s.req.Helo = name, s.log, s.peer.Helo
+	s.req.Stress = s.srv.Stress != nil && s.set == s.srv.Stress
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
+	"postroad/internal/access"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
 	"postroad/internal/wire"
@@ -58,6 +60,10 @@ func (s *session) cmdMail(args string) {
 		s.status(st)
 		return
 	}
+	if s.access != nil {
+		addr = s.access.ProbeSender(addr)
+		tx.sender = addr
+	}
 	s.tx = tx
 	s.req.HasSender, s.req.Sender, s.req.Size = true, addr, size
 	if s.access != nil && !s.check("MAIL", s.access.Sender) {
@@ -75,6 +81,8 @@ func (s *session) cmdMail(args string) {
 			return
 		}
 	}
+	s.serial.mails++
+	s.req.Instance = access.Instance{PID: s.serial.pid, Began: time.Now(), Seq: s.serial.mails - 1}
 	if !s.set.DelayOpen && !s.openMessage() {
 		s.clear()
 		return

@@ -44,6 +44,10 @@ func (s *session) cmdRcpt(args string) {
 		s.reply(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address")
 		return
 	}
+	if s.access != nil {
+		addr = s.access.ProbeSender(addr)
+		r.Address, r.Original = addr, addr
+	}
 	if s.tx.rcpts >= s.set.RecipientLimit {
 		s.tooMany()
 		return

@@ -45,7 +45,7 @@ func (s *session) cmdXclient(args string) {
 	}
 	s.flags.denied = false
 	s.classify()
-	s.greet()
+	s.greet("XCLIENT")
 }
 
 // xclientFields are the attributes of XCLIENT.

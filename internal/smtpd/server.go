@@ -243,6 +243,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, h *Handover) {
 		pid = s.PIDs.Next()
 	}
 	ses := newSession(s, conn, s.logger(pid))
+	ses.serial.pid = pid
 	s.mu.Lock()
 	s.prepare()
 	s.sessions[ses] = struct{}{}

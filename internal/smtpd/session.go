@@ -51,13 +51,20 @@ type session struct {
 	name  string
 	rated rateKey
 	// login is the name of the last failed login.
-	login string
+	login  string
+	serial serial
 
 	// deadline is the end of the current request under smtpd_per_request_deadline.
 	deadline time.Time
 	chat     chat
 	// waiting is set while the session waits for a command.
 	waiting atomic.Bool
+}
+
+// serial tells the transactions of all sessions apart.
+type serial struct {
+	// pid is the number of the session in the log, mails counts its transactions.
+	pid, mails int
 }
 
 // sessionFlags are small facts about a session.

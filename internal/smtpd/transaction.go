@@ -48,6 +48,7 @@ func (s *session) clear() {
 	s.req.QueueID, s.req.Sender, s.req.Recipient = "", "", ""
 	s.req.HasSender = false
 	s.req.RcptCount, s.req.Size, s.req.ETRNDomain = 0, 0, ""
+	s.req.Instance = access.Instance{}
 	if s.peer.SASL != nil && s.peer.SASL.Sender != "" {
 		sasl := *s.peer.SASL
 		sasl.Sender = ""
@@ -151,11 +152,14 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 	v := f(s.ctx, &s.req)
 	switch v.Action {
 	case mail.Reject, mail.Disconnect:
+	case mail.Hangup:
+		s.flags.hangup, s.flags.failed = true, true
+		return false
 	default:
 		return true
 	}
 	s.logReject(stage, v.Status)
-	s.chat.refused(v.Status)
+	s.chat.refused(&v)
 	s.status(v.Status)
 	s.refused = v.Status
 	if v.Action == mail.Disconnect {

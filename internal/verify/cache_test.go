@@ -1,0 +1,286 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postroad/internal/event"
+	"postroad/internal/mail"
+)
+
+// lines is a log that keeps its lines.
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+// Write implements event.Sink.
+func (l *lines) Write(_ time.Time, _ string, _ int, e event.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, string(e.AppendText(nil)))
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.text, "\n")
+}
+
+// bench is a Cache with the probes that it has sent.
+type bench struct {
+	*Cache
+	setup *Setup
+	log   *lines
+	store Store
+
+	mu     sync.Mutex
+	probes []string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{log: &lines{}, store: NewMemory()}
+	b.Cache = New(b.store)
+	b.setup = &Setup{
+		Settings: Settings{
+			Map: "btree:x", NegativeCache: true, PositiveExpire: 31 * 24 * time.Hour, PositiveRefresh: 7 * 24 * time.Hour,
+			NegativeExpire: 3 * 24 * time.Hour, NegativeRefresh: 3 * time.Hour, Cleanup: 12 * time.Hour,
+		},
+		From: Sender{Address: "double-bounce@mx.test"},
+		Log:  event.NewLogger(b.log, "postfix/verify", 1),
+		Post: func(_ context.Context, sender, rcpt mail.Address) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.probes = append(b.probes, string(sender)+">"+string(rcpt))
+			return nil
+		},
+	}
+	b.Configure(b.setup)
+	return b
+}
+
+// ask asks once and tells what came out and how many probes were sent so far.
+func (b *bench) ask(t *testing.T, addr mail.Address, wait time.Duration) string {
+	t.Helper()
+	status, text, err := b.Ask(t.Context(), addr, wait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fmt.Sprintf("%d %s, %d probes", status, text, len(b.probes))
+}
+
+func (b *bench) expect(t *testing.T, addr mail.Address, want string) {
+	t.Helper()
+	if got := b.ask(t, addr, 0); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func (b *bench) update(t *testing.T, s Status, text string, names ...mail.Address) {
+	t.Helper()
+	if err := b.Update(s, text, names...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLifeOfAnAddress goes through refresh and expiry of what is known.
+func TestLifeOfAnAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		const a = mail.Address("a@x.test")
+		b.expect(t, a, "3 Address verification in progress, 1 probes")
+		b.expect(t, a, "3 Address verification in progress, 1 probes") // it is under way
+		b.update(t, Deliverable, "250 2.1.5 Ok", a)
+		b.expect(t, a, "0 250 2.1.5 Ok, 1 probes")
+		time.Sleep(8 * 24 * time.Hour)
+		b.expect(t, a, "0 250 2.1.5 Ok, 2 probes") // old: used, and probed again
+		b.update(t, Undeliverable, "550 no", a)    // one failure does not hide it
+		b.expect(t, a, "0 250 2.1.5 Ok, 2 probes")
+		time.Sleep(probeTTL + time.Second)
+		b.expect(t, a, "0 250 2.1.5 Ok, 3 probes") // the second probe is lost
+		time.Sleep(25 * 24 * time.Hour)
+		b.expect(t, a, "3 Address verification in progress, 4 probes") // too old
+	})
+}
+
+func TestLifeOfAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		const a = mail.Address("a@x.test")
+		b.expect(t, a, "3 Address verification in progress, 1 probes")
+		b.update(t, Undeliverable, "550 no\nsuch user", a)
+		b.expect(t, a, "2 550 no?such user, 1 probes")
+		time.Sleep(4 * time.Hour)
+		b.expect(t, a, "2 550 no?such user, 2 probes")
+		b.update(t, Deferred, "450 later", a)
+		b.expect(t, a, "1 450 later, 2 probes")
+		b.update(t, Deliverable, "250 ok", a)
+		b.expect(t, a, "0 250 ok, 2 probes")
+		b.update(t, Undeliverable, "550 no", "other@x.test", "became@x.test")
+		b.expect(t, "became@x.test", "2 550 no, 2 probes")
+		time.Sleep(4 * 24 * time.Hour)
+		b.expect(t, "other@x.test", "3 Address verification in progress, 3 probes")
+	})
+}
+
+func TestWithoutNegativeCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.setup.NegativeCache = false
+		const a = mail.Address("a@x.test")
+		b.expect(t, a, "3 Address verification in progress, 1 probes")
+		b.update(t, Undeliverable, "550 no", a)
+		b.expect(t, a, "3 Address verification in progress, 2 probes")
+		b.update(t, Deliverable, "250 ok", a)
+		b.expect(t, a, "0 250 ok, 2 probes")
+	})
+}
+
+// TestAskWaits: the answer comes as soon as the probe is back, or when it takes
+// too long.
+func TestAskWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var wg sync.WaitGroup
+		for range 3 {
+			// goroutine: asks once and ends.
+			wg.Go(func() {
+				start := time.Now()
+				got := b.ask(t, "a@x.test", 6*time.Second)
+				if want := "0 250 ok, 1 probes"; got != want || time.Since(start) != time.Second {
+					t.Errorf("%s after %v", got, time.Since(start))
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		b.update(t, Deliverable, "250 ok", "a@x.test")
+		wg.Wait()
+		start := time.Now()
+		if got := b.ask(t, "b@x.test", 6*time.Second); !strings.HasPrefix(got, "3 ") || time.Since(start) != 6*time.Second {
+			t.Errorf("%s after %v", got, time.Since(start))
+		}
+		if len(b.waiting) != 0 {
+			t.Errorf("%d addresses are waited for", len(b.waiting))
+		}
+	})
+}
+
+// broken is a store that fails.
+type broken struct{ Store }
+
+var errBroken = errors.New("broken")
+
+func (broken) Get(string) (string, bool, error) { return "", false, errBroken }
+
+func TestBrokenStore(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.Cache.store = broken{}
+	b.expect(t, "a@x.test", "1 Address verification status unavailable, 0 probes")
+	if !strings.Contains(b.log.String(), "address verification of a@x.test: broken") {
+		t.Errorf("log: %s", b.log)
+	}
+	b.setup.Map = "" // in memory
+	b.expect(t, "a@x.test", "3 Address verification in progress, 1 probes")
+}
+
+func TestCleanup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.update(t, Deliverable, "ok", "good@x.test")
+		b.update(t, Undeliverable, "no", "bad@x.test")
+		if err := b.store.Put("garbage", "1:2"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		// goroutine: cleans up; ends with ctx.
+		wg.Go(func() { b.Run(ctx) })
+		time.Sleep(4 * 24 * time.Hour)
+		cancel()
+		wg.Wait()
+		if !strings.HasPrefix(b.log.String(), "cache btree:x full cleanup: retained=2 dropped=1 entries\n") ||
+			!strings.Contains(b.log.String(), "retained=1 dropped=1") {
+			t.Errorf("log: %s", b.log)
+		}
+		if _, found, _ := b.store.Get("good@x.test"); !found {
+			t.Error("the good address is forgotten")
+		}
+	})
+}
+
+func TestKeysHaveNoColons(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.update(t, Deliverable, "ok", "a@[IPv6:::1]")
+	b.expect(t, "a@[IPv6:::1]", "0 ok, 0 probes")
+	if _, found, _ := b.store.Get("a@[IPv6___1]"); !found {
+		t.Error("the key is another")
+	}
+}
+
+func TestSender(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	hour := Sender{Address: "probe@x.test", TTL: time.Hour}
+	stamped := hour.At(now)
+	if stamped != "probeJS91@x.test" {
+		t.Errorf("stamped: %s", stamped)
+	}
+	for _, test := range []struct {
+		s    Sender
+		addr mail.Address
+		when time.Time
+		want bool
+	}{
+		{Sender{Address: "probe@x.test"}, "Probe@X.test", now, true},
+		{Sender{Address: "probe@x.test"}, "probe1@x.test", now, false},
+		{Sender{Address: "probe@x.test"}, "probe@y.test", now, false},
+		{Sender{Address: "probe@x.test"}, "pro@x.test", now, false},
+		{Sender{}, "", now, true},
+		{Sender{}, "a@b", now, false},
+		{hour, stamped, now, true},
+		{hour, mail.Address(strings.ToLower(string(stamped))), now, true},
+		{hour, stamped, now.Add(time.Hour), true},
+		{hour, stamped, now.Add(-time.Hour), true},
+		{hour, stamped, now.Add(2 * time.Hour), false},
+		{hour, "probe@x.test", now, false},
+		{hour, "probeAEIOU@x.test", now, false},
+		{hour, "probeZZZZZZZZZZZZZZZ@x.test", now, false},
+	} {
+		if got := test.s.Is(test.addr, test.when); got != test.want {
+			t.Errorf("%+v, %s at %v: %t", test.s, test.addr, test.when, got)
+		}
+	}
+}
+
+// FuzzEntry reads records that something else has written.
+func FuzzEntry(f *testing.F) {
+	for _, seed := range []string{"0:0:1700000000:250 ok", "3:1:0:x", "4:1:1:x", "0:0:0:x", "::::", "1:2:3", "9999999999999999999:1:1:"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e, ok := parseEntry(s)
+		if !ok {
+			return
+		}
+		again, ok := parseEntry(e.String())
+		if !ok || again.status != e.status || !again.updated.Equal(e.updated) || !again.probed.Equal(e.probed) || again.text != e.text {
+			t.Errorf("%q: %+v, %+v", s, e, again)
+		}
+	})
+}

@@ -183,7 +183,7 @@ func TestFlood(t *testing.T) {
 	if err := <-friend; err != nil {
 		t.Errorf("a friend: %v", err)
 	}
-	t.Logf("%d busy, %d served, at most %d at a time, %d workers for lists", busy.Load(), served.Load(), most.Load(), g.lists.scorer.working)
+	t.Logf("%d busy, %d served, at most %d at a time", busy.Load(), served.Load(), most.Load())
 	if busy.Load()+served.Load() != n || most.Load() > 2*workers {
 		t.Errorf("%d busy and %d served of %d, at most %d at a time", busy.Load(), served.Load(), n, most.Load())
 	}

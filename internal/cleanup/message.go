@@ -55,6 +55,8 @@ type SenderParams struct {
 	Body8Bit bool
 	// VERP is the delimiter pair of XVERP.
 	VERP string
+	// RequireTLS is REQUIRETLS.
+	RequireTLS bool
 }
 
 // Actions are what access control decided about the whole message.

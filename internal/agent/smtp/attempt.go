@@ -34,9 +34,10 @@ type attempt struct {
 	// temporary failure is the result.
 	finalSite, finalServer bool
 	site                   *site
-	tlsText                string
-	connected              time.Time
-	retryPlain             bool
+	// tlsText and requireText say what became of TLS and of REQUIRETLS.
+	tlsText, requireText string
+	connected            time.Time
+	retryPlain           bool
 	// cur is the session in use, so that a panic does not leave it open.
 	cur *session
 	// todo are the recipients of the transaction under way.
@@ -174,11 +175,18 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 	a.retryPlain = false
 	pol, fail := a.policy(ctx, t)
 	if fail != nil {
-		a.d.Logger.Warnf("TLS policy lookup for %s/%s: %s", a.site.name, t.host, fail.text)
+		dest, host := a.site.name, t.host
+		if t.path != "" {
+			dest, host = t.host, t.path
+		}
+		what := "lookup"
+		if pol.require != requireOff {
+			what = "lookup error"
+		}
+		a.d.Logger.Warnf("TLS policy %s for %s/%s: %s", what, dest, host, fail.text)
 		a.why = fail
 		return false
 	}
-	a.tlsText = pol.level.String() + "?"
 	if plain {
 		pol.fallBack()
 	}
@@ -189,7 +197,7 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 		return false
 	}
 	a.cur = s
-	s.pol, s.key = pol, a.site.name
+	s.pol, s.key = pol, a.cacheKey()
 	s.log, s.id = a.d.Logger, a.d.Envelope.ID
 	a.finalServer = a.finalSite && lastServer
 	// A context that ends closes the connection, which wakes whatever waits.
@@ -211,14 +219,14 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 // servers of the site.
 func (a *attempt) reuse(ctx context.Context, list []target) (target, bool) {
 	for {
-		s := a.c.pool.get(a.site.name)
+		s := a.c.pool.get(a.cacheKey())
 		if s == nil {
 			return target{}, false
 		}
 		stop := context.AfterFunc(ctx, s.abandon)
 		a.connected = time.Now()
 		a.finalServer = a.finalSite && !slices.ContainsFunc(list, func(t target) bool { return t != s.t })
-		a.cur, a.tlsText = s, s.tlsText
+		a.cur, a.tlsText, a.requireText = s, s.tlsText, s.requireText
 		s.log, s.id = a.d.Logger, a.d.Envelope.ID
 		dead := a.transact(ctx, s)
 		a.retryPlain = false
@@ -371,9 +379,7 @@ func (a *attempt) settle(i int, s *session) *mail.Result {
 	a.left--
 	a.results = append(a.results, mail.Result{Index: i, Connected: a.connected})
 	r := &a.results[len(a.results)-1]
-	if a.c.Settings.LogTLSStatus {
-		r.TLS = a.tlsText
-	}
+	a.tlsFeatures(r)
 	if s != nil {
 		r.Relay, r.ConnUse = s.relay, s.uses
 	}
@@ -423,7 +429,7 @@ func (a *attempt) ioFail(ctx context.Context, s *session, err error, where strin
 // level may, and only when the message has waited once already.
 func (a *attempt) mayFallBack(s *session) bool {
 	waited := a.d.Active.Sub(a.d.Envelope.Arrived) >= a.c.Common.MinimalBackoff
-	return s.pol.level == LevelMay && s.user == "" && (waited || a.probe())
+	return s.pol.level == LevelMay && s.pol.require < requireStartTLS && s.user == "" && (waited || a.probe())
 }
 
 // retry asks for the same server without TLS, so that no failure is final yet.

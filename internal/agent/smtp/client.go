@@ -45,6 +45,8 @@ type Config struct {
 	Dial Dialer
 	// TLSPolicy and Passwords are the tables of those names, or nil.
 	TLSPolicy, Passwords Maps
+	// RequireTLS are the items of smtp_requiretls_policy.
+	RequireTLS []RequireItem
 	// CacheAlways lists the destinations whose connections are always kept; nil
 	// for none.
 	CacheAlways Matcher

@@ -29,6 +29,7 @@ const (
 	featStartTLS
 	featAuth
 	featXForward
+	featRequireTLS
 	featXName
 	featXAddr
 	featXPort
@@ -41,7 +42,7 @@ const (
 // keywords are the EHLO keywords that we know.
 var keywords = map[string]features{
 	"PIPELINING": featPipelining, "8BITMIME": feat8Bit, "SIZE": featSize, "DSN": featDSN, "SMTPUTF8": featUTF8,
-	"STARTTLS": featStartTLS, "AUTH": featAuth, "XFORWARD": featXForward,
+	"STARTTLS": featStartTLS, "AUTH": featAuth, "XFORWARD": featXForward, "REQUIRETLS": featRequireTLS,
 }
 
 var xforwardNames = map[string]features{
@@ -73,7 +74,7 @@ type session struct {
 	log *event.Logger
 	id  mail.QueueID
 	// tlsText is what the log says about TLS.
-	tlsText string
+	tlsText, requireText string
 	// key is where the cache keeps the session, uses counts transactions.
 	key    string
 	uses   int
@@ -273,7 +274,10 @@ func (a *attempt) hello(ctx context.Context, s *session) bool {
 	if !set.TLSWrapperMode && !a.startTLS(ctx, s) {
 		return false
 	}
-	s.tlsText = a.tlsText
+	if !a.required(s) {
+		return false
+	}
+	s.tlsText, s.requireText = a.tlsText, a.requireText
 	return a.login(ctx, s)
 }
 

@@ -23,6 +23,9 @@ type Common struct {
 	NeverEHLO  bool `postconf:"smtp_never_send_ehlo"`
 	// AssumeFinal says that an LMTP server delivers to mailboxes.
 	AssumeFinal bool `postconf:"lmtp_assume_final"`
+	// RequireTLS obeys REQUIRETLS, TLSOptional the header "TLS-Required: no".
+	RequireTLS  bool `postconf:"requiretls_enable"`
+	TLSOptional bool `postconf:"tls_required_enable"`
 	// Propagate tells whether extensions survive the generic maps.
 	Propagate []string `postconf:"propagate_unmatched_extensions"`
 	// BodyCheckSize is how much of a part the body checks see.
@@ -103,6 +106,8 @@ type Settings struct {
 	RandomizeAddresses bool `postconf:"smtp_randomize_addresses,lmtp"`
 	// RcptTimeout limits the wait for the reply to RCPT.
 	RcptTimeout time.Duration `postconf:"smtp_rcpt_timeout,lmtp"`
+	// RequirePolicy says by next hop how REQUIRETLS is enforced.
+	RequirePolicy []string `postconf:"smtp_requiretls_policy,lmtp"`
 	// RsetTimeout limits the wait for the first reply on a connection used again.
 	RsetTimeout time.Duration `postconf:"smtp_rset_timeout,lmtp"`
 	// SASLEnable logs in to servers for which there is a password.

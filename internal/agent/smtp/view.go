@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -73,6 +74,15 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 			cfg.CacheAlways = list
 		}
 	}
+	for _, text := range set.RequirePolicy {
+		item := RequireItem{Text: text}
+		if strings.Contains(text, ":") {
+			m, err := d.Tables.Maps(name+"_requiretls_policy", []string{text})
+			fatal(err)
+			item.Table = finder{m}
+		}
+		cfg.RequireTLS = append(cfg.RequireTLS, item)
+	}
 	if postconf.HasFatal(problems) {
 		return nil, problems
 	}
@@ -105,5 +115,11 @@ type finder struct{ maps *table.Maps }
 // Find implements Maps.
 func (f finder) Find(ctx context.Context, key string) (string, bool, error) {
 	hit, err := f.maps.Lookup(ctx, key)
+	return hit.Value, hit.Found, err
+}
+
+// FindParent implements RequireTable.
+func (f finder) FindParent(ctx context.Context, key string) (string, bool, error) {
+	hit, err := f.maps.LookupFixed(ctx, key)
 	return hit.Value, hit.Found, err
 }

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -410,6 +411,9 @@ func (a *attempt) ioFail(ctx context.Context, s *session, err error, where strin
 	switch {
 	case ctx.Err() != nil:
 		a.bulkFail(s, interrupted, failFinal)
+		return
+	case errors.Is(err, errReplyFilter):
+		a.bulkFail(s, newFailure("4.3.0", err.Error()), failFinal)
 		return
 	case err == errReplyTooBig:
 		a.bulkFail(s, newFailure("4.5.0", "server "+s.name+" sent a reply that is too long while "+where), failThrottle)

@@ -45,6 +45,9 @@ type Config struct {
 	Dial Dialer
 	// TLSPolicy and Passwords are the tables of those names, or nil.
 	TLSPolicy, Passwords Maps
+	// DiscardByAddr has EHLO keywords not to use by server address, ReplyFilter
+	// replaces lines of servers; nil for none.
+	DiscardByAddr, ReplyFilter Maps
 	// RequireTLS are the items of smtp_requiretls_policy.
 	RequireTLS []RequireItem
 	// CacheAlways lists the destinations whose connections are always kept; nil
@@ -61,7 +64,6 @@ type Client struct {
 	Config
 	look     lookup
 	fallback []site
-	discard  features
 	level    Level
 	tls      *engine
 	sasl     saslRules
@@ -88,7 +90,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if c.level != LevelNone || cfg.TLSPolicy != nil {
-		if c.tls, err = newEngine(&c.Settings); err != nil {
+		if c.tls, err = newEngine(&c.Settings, cfg.Common.AppendDefaultCA); err != nil {
 			return nil, err
 		}
 	}
@@ -99,9 +101,6 @@ func New(cfg Config) (*Client, error) {
 		}
 		s.fallback = true
 		c.fallback = append(c.fallback, s)
-	}
-	for _, k := range cfg.Settings.DiscardKeywords {
-		c.discard |= keywordFeature(k)
 	}
 	c.sasl = newSASLRules(&cfg.Settings)
 	family, err := families(cfg.Common.InetProtocols)

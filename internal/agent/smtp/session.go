@@ -116,6 +116,9 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 	s.conn, s.raw = conn, conn
 	s.rd.buf = make([]byte, readBufSize)
 	s.rd.reset(conn)
+	if c.ReplyFilter != nil {
+		s.rd.filter = s.replyFilter
+	}
 	return s, nil
 }
 
@@ -318,6 +321,7 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 		verb = "LHLO"
 	}
 	if a.c.LMTP || s.feat&featESMTP != 0 {
+		discard := a.discards(ctx, s)
 		s.feat, s.size, s.mechs = featESMTP, 0, ""
 		first, loops := true, false
 		r, err := s.command(verb+" "+set.HeloName, set.HeloTimeout, func(line []byte) {
@@ -327,7 +331,7 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 				first = false
 				return
 			}
-			s.feature(line)
+			s.feature(line, discard)
 		})
 		switch {
 		case err != nil:
@@ -368,13 +372,13 @@ func (a *attempt) notMyself(s *session) bool {
 	return false
 }
 
-// feature takes one line of an EHLO reply.
-func (s *session) feature(line []byte) {
+// feature takes one line of an EHLO reply; discard are features not to use.
+func (s *session) feature(line []byte, discard features) {
 	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '=' })
 	if len(words) == 0 {
 		return
 	}
-	f := keywordFeature(string(words[0])) &^ s.c.discard
+	f := keywordFeature(string(words[0])) &^ discard
 	s.feat |= f
 	switch f {
 	case featSize:

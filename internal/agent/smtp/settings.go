@@ -23,6 +23,8 @@ type Common struct {
 	NeverEHLO  bool `postconf:"smtp_never_send_ehlo"`
 	// AssumeFinal says that an LMTP server delivers to mailboxes.
 	AssumeFinal bool `postconf:"lmtp_assume_final"`
+	// AppendDefaultCA trusts the authorities of the system, too.
+	AppendDefaultCA bool `postconf:"tls_append_default_CA"`
 	// RequireTLS obeys REQUIRETLS, TLSOptional the header "TLS-Required: no".
 	RequireTLS  bool `postconf:"requiretls_enable"`
 	TLSOptional bool `postconf:"tls_required_enable"`
@@ -78,6 +80,12 @@ type Settings struct {
 	DeferIfNoMXAddress bool `postconf:"smtp_defer_if_no_mx_address_found,lmtp"`
 	// DiscardKeywords are the extensions of servers that are not used.
 	DiscardKeywords []string `postconf:"smtp_discard_ehlo_keywords,lmtp"`
+	// DiscardKeywordMaps are the same by server address.
+	DiscardKeywordMaps []string `postconf:"smtp_discard_ehlo_keyword_address_maps,lmtp"`
+	// DNSReplyFilter drops records of DNS answers, ReplyFilter replaces lines of
+	// servers.
+	DNSReplyFilter []string `postconf:"smtp_dns_reply_filter,lmtp"`
+	ReplyFilter    []string `postconf:"smtp_reply_filter,lmtp"`
 	// DNSSupportLevel is disabled, enabled or dnssec; empty means enabled.
 	DNSSupportLevel string `postconf:"smtp_dns_support_level,lmtp"`
 	// FallbackRelay are the next hops tried when all others failed.
@@ -156,6 +164,8 @@ type Settings struct {
 	TLSCAfile string `postconf:"smtp_tls_CAfile,lmtp"`
 	// TLSCApath is a directory of them.
 	TLSCApath string `postconf:"smtp_tls_CApath,lmtp"`
+	// TLSVerifyDepth bounds the authorities above a certificate.
+	TLSVerifyDepth int `postconf:"smtp_tls_scert_verifydepth,lmtp"`
 	// TLSCertFile and TLSKeyFile are the certificate that we show.
 	TLSCertFile string `postconf:"smtp_tls_cert_file,lmtp"`
 	// TLSKeyFile is the key to it.

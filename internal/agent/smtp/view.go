@@ -66,6 +66,13 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 	} else if !generic.Empty() {
 		cfg.Outgoing.Generic = d.generic(generic, slices.Contains(cfg.Common.Propagate, "generic"))
 	}
+	cfg.DiscardByAddr = maps("_discard_ehlo_keyword_address_maps", set.DiscardKeywordMaps)
+	cfg.ReplyFilter = maps("_reply_filter", set.ReplyFilter)
+	if m, err := d.Tables.Maps(name+"_dns_reply_filter", set.DNSReplyFilter); err != nil {
+		fatal(err)
+	} else if !m.Empty() {
+		cfg.Resolver = &filteredDNS{d.Resolver, &table.DNSFilter{Maps: m, Log: d.Log}}
+	}
 	cfg.Passwords = maps("_sasl_password_maps", cfg.Settings.SASLPasswordMaps)
 	if len(cfg.Settings.CacheDestinations) > 0 {
 		list, err := d.Tables.DomainList(name+"_connection_cache_destinations", cfg.Settings.CacheDestinations, false)

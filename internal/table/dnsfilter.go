@@ -26,7 +26,7 @@ var ErrDNSFilter = errors.New("DNS reply filter policy")
 
 // keeps tells whether a record passes.
 func (f *DNSFilter) keeps(ctx context.Context, name, kind, value string, ttl time.Duration) (bool, error) {
-	text := fmt.Sprintf("%s. %d IN %s %s", name, ttl/time.Second, kind, value)
+	text := fmt.Sprintf("%s. %d IN %s %s", name, ttl.Round(time.Second)/time.Second, kind, value)
 	hit, err := f.Maps.Lookup(ctx, text)
 	if err != nil {
 		f.Log.Warnf("%v", err)

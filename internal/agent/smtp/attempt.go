@@ -9,6 +9,7 @@ import (
 	"postroad/internal/agent"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/table"
 )
 
 // rcptState is where a recipient stands.
@@ -161,6 +162,9 @@ func (a *attempt) targets(ctx context.Context) ([]target, *failure) {
 		return []target{{host: a.c.Common.MyHostname, path: a.site.path, best: true}}, nil
 	}
 	l := a.c.look
+	if !a.c.DNSFilter.Empty() {
+		l.dns = &filteredDNS{l.dns, &table.DNSFilter{Maps: a.c.DNSFilter, Log: a.d.Logger}}
+	}
 	// A port of its own is no mail exchanger in the sense of RFC 5321 5.1.
 	l.loopTest = !a.c.LMTP && a.site.port == 25
 	list, final, fail := l.targets(ctx, *a.site)

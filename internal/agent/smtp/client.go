@@ -13,6 +13,7 @@ import (
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/table"
 )
 
 // Maps is a list of lookup tables. An error means "try later".
@@ -48,6 +49,8 @@ type Config struct {
 	// DiscardByAddr has EHLO keywords not to use by server address, ReplyFilter
 	// replaces lines of servers; nil for none.
 	DiscardByAddr, ReplyFilter Maps
+	// DNSFilter drops records of DNS answers.
+	DNSFilter *table.Maps
 	// RequireTLS are the items of smtp_requiretls_policy.
 	RequireTLS []RequireItem
 	// CacheAlways lists the destinations whose connections are always kept; nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"postroad/internal/dns"
@@ -45,12 +46,18 @@ func (s *session) replyFilter(line []byte) ([]byte, error) {
 		s.log.Warnf("%s_reply_filter: %v", s.c.proto(), err)
 		return nil, errReplyFilter
 	case found:
-		return []byte(oneLine(value)), nil
+		value = oneLine(value)
+		s.log.Infof("%s: replacing server reply %q with %q", s.relay, line, value)
+		return []byte(value), nil
 	}
 	return line, nil
 }
 
-// discards finds the keywords of this server that are not used.
+// discardWords are the EHLO keywords that can be left unused, in Postfix's order.
+var discardWords = [...]string{"8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE", "VERP", "VRFY", "XCLIENT", "XFORWARD", "STARTTLS",
+	"ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING", "REQUIRETLS"}
+
+// discards finds the keywords of this server that are not used, and logs them.
 func (a *attempt) discards(ctx context.Context, s *session) features {
 	words := a.c.Settings.DiscardKeywords
 	if a.c.DiscardByAddr != nil && s.t.path == "" {
@@ -62,7 +69,22 @@ func (a *attempt) discards(ctx context.Context, s *session) features {
 			words = strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
 		}
 	}
-	return keywordSet(words)
+	if len(words) == 0 {
+		return 0
+	}
+	has := func(word string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
+	}
+	var known []string
+	for _, w := range discardWords {
+		if has(w) {
+			known = append(known, w)
+		}
+	}
+	if len(known) > 0 && !has("silent-discard") {
+		a.d.Logger.Infof("discarding EHLO keywords: %s", strings.Join(known, " "))
+	}
+	return keywordSet(known)
 }
 
 // keywordSet is what the keywords of a list stand for.

@@ -71,7 +71,7 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 	if m, err := d.Tables.Maps(name+"_dns_reply_filter", set.DNSReplyFilter); err != nil {
 		fatal(err)
 	} else if !m.Empty() {
-		cfg.Resolver = &filteredDNS{d.Resolver, &table.DNSFilter{Maps: m, Log: d.Log}}
+		cfg.DNSFilter = m
 	}
 	cfg.Passwords = maps("_sasl_password_maps", cfg.Settings.SASLPasswordMaps)
 	if len(cfg.Settings.CacheDestinations) > 0 {

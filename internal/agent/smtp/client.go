@@ -49,6 +49,8 @@ type Config struct {
 	// DiscardByAddr has EHLO keywords not to use by server address, ReplyFilter
 	// replaces lines of servers; nil for none.
 	DiscardByAddr, ReplyFilter Maps
+	// PIXByAddr has workarounds by server address.
+	PIXByAddr Maps
 	// DNSFilter drops records of DNS answers.
 	DNSFilter *table.Maps
 	// RequireTLS are the items of smtp_requiretls_policy.

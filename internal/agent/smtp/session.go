@@ -30,6 +30,7 @@ const (
 	featAuth
 	featXForward
 	featRequireTLS
+	featPIXDelay
 	featXName
 	featXAddr
 	featXPort
@@ -298,6 +299,9 @@ func (a *attempt) greeting(ctx context.Context, s *session) bool {
 		if a.c.Common.NeverEHLO {
 			s.feat &^= featESMTP
 		}
+		if isPIX(r.text) {
+			a.pix(ctx, s)
+		}
 		return true
 	}
 	f := a.refused(&r, s)
@@ -322,7 +326,7 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 	}
 	if a.c.LMTP || s.feat&featESMTP != 0 {
 		discard := a.discards(ctx, s)
-		s.feat, s.size, s.mechs = featESMTP, 0, ""
+		s.feat, s.size, s.mechs = featESMTP|s.feat&featPIXDelay, 0, ""
 		first, loops := true, false
 		r, err := s.command(verb+" "+set.HeloName, set.HeloTimeout, func(line []byte) {
 			if first {
@@ -343,7 +347,7 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 			a.bulkFail(s, a.refused(&r, s), failThrottle)
 			return false
 		}
-		s.feat = 0
+		s.feat &= featPIXDelay
 	}
 	r, err := s.command("HELO "+set.HeloName, set.HeloTimeout, nil)
 	switch {

@@ -106,6 +106,12 @@ type Settings struct {
 	MXAddressLimit int `postconf:"smtp_mx_address_limit,lmtp"`
 	// MXSessionLimit is the number of sessions tried, 0 for any.
 	MXSessionLimit int `postconf:"smtp_mx_session_limit,lmtp"`
+	// PIXWorkarounds are for a certain firewall, PIXMaps are the same by server
+	// address; the end of the data waits for PIXDelay from the age PIXThreshold on.
+	PIXWorkarounds []string      `postconf:"smtp_pix_workarounds,lmtp"`
+	PIXMaps        []string      `postconf:"smtp_pix_workaround_maps,lmtp"`
+	PIXDelay       time.Duration `postconf:"smtp_pix_workaround_delay_time,lmtp"`
+	PIXThreshold   time.Duration `postconf:"smtp_pix_workaround_threshold_time,lmtp"`
 	// QuitTimeout limits the wait for the reply to QUIT.
 	QuitTimeout time.Duration `postconf:"smtp_quit_timeout,lmtp"`
 	// QuoteEnvelope quotes local parts as RFC 5321 asks.

@@ -250,7 +250,7 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 	}
 	s.conn, s.tls = res.conn, res.tls
 	s.rd.reset(res.conn)
-	s.feat &= featESMTP
+	s.feat &= featESMTP | featPIXDelay
 	if a.c.logTLS() && errors.Is(res.err, tlsmgr.ErrUntrusted) {
 		a.d.Logger.Infof("certificate verification failed for %s: %s", s.relay, tlsmgr.Reason(res.err))
 	}

@@ -67,6 +67,7 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 		cfg.Outgoing.Generic = d.generic(generic, slices.Contains(cfg.Common.Propagate, "generic"))
 	}
 	cfg.DiscardByAddr = maps("_discard_ehlo_keyword_address_maps", set.DiscardKeywordMaps)
+	cfg.PIXByAddr = maps("_pix_workaround_maps", set.PIXMaps)
 	cfg.ReplyFilter = maps("_reply_filter", set.ReplyFilter)
 	if m, err := d.Tables.Maps(name+"_dns_reply_filter", set.DNSReplyFilter); err != nil {
 		fatal(err)

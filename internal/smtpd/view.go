@@ -194,6 +194,11 @@ func (b *viewBuilder) tls() {
 	srv, err := tlsmgr.NewServer(&set)
 	if err == nil {
 		b.srv.TLS = srv
+		if srv != nil {
+			for _, text := range srv.Notes {
+				b.note(false, errors.New(text))
+			}
+		}
 		return
 	}
 	b.srv.lacks.tls = true

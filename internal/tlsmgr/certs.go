@@ -119,13 +119,16 @@ func (read ReadFile) file(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// loadRoots reads trusted certificates from a file and a directory; nil means
-// that neither is given.
-func loadRoots(file, dir string, read ReadFile) (*x509.CertPool, error) {
-	if file == "" && dir == "" {
-		return nil, nil
-	}
+// loadRoots reads trusted certificates from a file and a directory, and adds those
+// of the system when they are wanted too; without any of that nobody is trusted.
+func loadRoots(file, dir string, system bool, read ReadFile) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
+	if system {
+		var err error
+		if pool, err = x509.SystemCertPool(); err != nil {
+			return nil, err
+		}
+	}
 	if file != "" {
 		data, err := read.file(file)
 		if err != nil {

@@ -74,6 +74,8 @@ func (e *engine) client(p *policy) (*tlsmgr.Client, error) {
 	cs := tlsmgr.ClientSettings{
 		Protocols: k.protocols, Ciphers: k.ciphers, Exclude: k.exclude, CAFile: e.set.TLSCAfile, CAPath: e.set.TLSCApath,
 		CertFile: e.set.TLSCertFile, KeyFile: e.set.TLSKeyFile, ChainFiles: e.set.TLSChainFiles, Digest: e.set.TLSDigest,
+		Grades: tlsmgr.Grades{High: e.set.TLSHigh, Medium: e.set.TLSMedium}, Groups: tlsmgr.Groups{Auto: e.set.TLSCurves},
+		AppendCA: e.set.TLSAppendCA, VerifyDepth: e.set.TLSVerifyDepth, ManyLabels: e.set.TLSManyLabels,
 	}
 	if cs.CertFile == "" {
 		cs.CertFile, cs.KeyFile = e.set.TLSECCertFile, e.set.TLSECKeyFile

@@ -1,0 +1,63 @@
+package tlsmgr
+
+import (
+	"crypto/tls"
+	"slices"
+	"strings"
+)
+
+// curves are the key exchanges that Go knows, by the names of OpenSSL.
+var curves = map[string]tls.CurveID{
+	"x25519": tls.X25519, "x25519mlkem768": tls.X25519MLKEM768, "secp256r1mlkem768": tls.SecP256r1MLKEM768, "secp384r1mlkem1024": tls.SecP384r1MLKEM1024,
+	"prime256v1": tls.CurveP256, "p-256": tls.CurveP256, "secp256r1": tls.CurveP256,
+	"secp384r1": tls.CurveP384, "p-384": tls.CurveP384, "secp521r1": tls.CurveP521, "p-521": tls.CurveP521,
+}
+
+// defaultCurves is tls_eecdh_auto_curves where nobody has set it. It stands for
+// what Go offers, which has the key exchanges that a quantum computer cannot break
+// beside these curves.
+const defaultCurves = "X25519 X448 prime256v1 secp384r1 secp521r1"
+
+// Groups are the settings of key exchange.
+type Groups struct {
+	// Grade is auto, strong, ultra or none; empty is auto.
+	Grade string `postconf:"smtpd_tls_eecdh_grade"`
+	// Auto, Strong and Ultra are the curves of the grades.
+	Auto   string `postconf:"tls_eecdh_auto_curves"`
+	Strong string `postconf:"tls_eecdh_strong_curve"`
+	Ultra  string `postconf:"tls_eecdh_ultra_curve"`
+}
+
+// curves gives the key exchanges of the grade, nil for those of Go, and the names
+// that Go does not know. none means that there is to be none up to TLS 1.2.
+func (g *Groups) curves() (ids []tls.CurveID, none bool, missing []string, err error) {
+	param, list := "tls_eecdh_auto_curves", g.Auto
+	switch strings.ToLower(g.Grade) {
+	case "", "auto":
+	case "strong":
+		param, list = "tls_eecdh_strong_curve", g.Strong
+	case "ultra":
+		param, list = "tls_eecdh_ultra_curve", g.Ultra
+	case "none":
+		none = true
+	default:
+		return nil, false, nil, &ConfigError{"smtpd_tls_eecdh_grade", g.Grade, "not one of none, auto, strong, ultra"}
+	}
+	names := splitList(list)
+	if len(names) == 0 || slices.Equal(names, splitList(defaultCurves)) {
+		return nil, none, nil, nil
+	}
+	for _, name := range names {
+		id, ok := curves[strings.ToLower(name)]
+		switch {
+		case !ok:
+			missing = append(missing, name)
+		case !slices.Contains(ids, id):
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, none, nil, &ConfigError{param, list, "no key exchange of these is supported"}
+	}
+	return ids, none, missing, nil
+}

@@ -56,7 +56,7 @@ func NewClient(s *ClientSettings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, _, _, err := s.Groups.curves()
+	groups, _, err := s.Groups.curves()
 	if err != nil {
 		return nil, err
 	}
@@ -174,13 +174,11 @@ func (c *Client) chain(cs tls.ConnectionState) error {
 		inter.AddCert(cert)
 	}
 	chains, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: c.roots, Intermediates: inter})
-	if err == nil && c.depth > 0 && shortest(chains) > c.depth {
+	if err == nil && shortest(chains) > c.depth+depthGrace {
 		return errChain
 	}
 	return err
 }
-
-var errChain = errors.New("certificate chain is too long")
 
 // matchName tells whether a certificate is for name. The common name counts
 // when there are no alternative names, as Postfix does.

@@ -18,34 +18,19 @@ var curves = map[string]tls.CurveID{
 // beside these curves.
 const defaultCurves = "X25519 X448 prime256v1 secp384r1 secp521r1"
 
-// Groups are the settings of key exchange.
+// Groups are the key exchanges of tls_eecdh_auto_curves. There are no others: the
+// grades of smtpd_tls_eecdh_grade have no effect in Postfix with an OpenSSL of today
+// either.
 type Groups struct {
-	// Grade is auto, strong, ultra or none; empty is auto.
-	Grade string `postconf:"smtpd_tls_eecdh_grade"`
-	// Auto, Strong and Ultra are the curves of the grades.
-	Auto   string `postconf:"tls_eecdh_auto_curves"`
-	Strong string `postconf:"tls_eecdh_strong_curve"`
-	Ultra  string `postconf:"tls_eecdh_ultra_curve"`
+	Auto string `postconf:"tls_eecdh_auto_curves"`
 }
 
-// curves gives the key exchanges of the grade, nil for those of Go, and the names
-// that Go does not know. none means that there is to be none up to TLS 1.2.
-func (g *Groups) curves() (ids []tls.CurveID, none bool, missing []string, err error) {
-	param, list := "tls_eecdh_auto_curves", g.Auto
-	switch strings.ToLower(g.Grade) {
-	case "", "auto":
-	case "strong":
-		param, list = "tls_eecdh_strong_curve", g.Strong
-	case "ultra":
-		param, list = "tls_eecdh_ultra_curve", g.Ultra
-	case "none":
-		none = true
-	default:
-		return nil, false, nil, &ConfigError{"smtpd_tls_eecdh_grade", g.Grade, "not one of none, auto, strong, ultra"}
-	}
-	names := splitList(list)
+// curves gives the key exchanges, nil for those of Go, and the names that Go does
+// not know.
+func (g *Groups) curves() (ids []tls.CurveID, missing []string, err error) {
+	names := splitList(g.Auto)
 	if len(names) == 0 || slices.Equal(names, splitList(defaultCurves)) {
-		return nil, none, nil, nil
+		return nil, nil, nil
 	}
 	for _, name := range names {
 		id, ok := curves[strings.ToLower(name)]
@@ -57,7 +42,7 @@ func (g *Groups) curves() (ids []tls.CurveID, none bool, missing []string, err e
 		}
 	}
 	if len(ids) == 0 {
-		return nil, none, nil, &ConfigError{param, list, "no key exchange of these is supported"}
+		return nil, nil, &ConfigError{"tls_eecdh_auto_curves", g.Auto, "no key exchange of these is supported"}
 	}
-	return ids, none, missing, nil
+	return ids, missing, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -35,9 +36,18 @@ type Server struct {
 // ErrNoCertificate means that TLS is wanted but no certificate is configured.
 var ErrNoCertificate = errors.New("no server certificate is configured, TLS is not available")
 
-// ErrClientCert means that a client did not present a certificate that can be
-// verified although it is required.
-var ErrClientCert = errors.New("client certificate required but not verified")
+// Errors of a client without a certificate that can be verified although one is
+// required. The handshake is over, and the client can be told.
+var (
+	ErrNoClientCert  = errors.New("No client certificate presented")
+	ErrBadClientCert = errors.New("Client certificate not trusted")
+)
+
+// IsClientCert tells whether an error is about the certificate of a client: then
+// the handshake is over, and the connection can be used to say so.
+func IsClientCert(err error) bool {
+	return errors.Is(err, ErrNoClientCert) || errors.Is(err, ErrBadClientCert)
+}
 
 // NewServer makes the server side of TLS. It returns nil without an error when
 // the settings do not ask for TLS. A Config without certificate is an error:
@@ -117,7 +127,7 @@ func (s *Settings) versions(level Level) ([]uint16, error) {
 // choice gives the cipher suites and the key exchanges of the level, and notes
 // what of the settings cannot be had.
 func (s *Settings) choice(srv *Server, level Level) ([]uint16, []tls.CurveID, error) {
-	groups, none, missing, err := s.curves()
+	groups, missing, err := s.curves()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -128,9 +138,6 @@ func (s *Settings) choice(srv *Server, level Level) ([]uint16, []tls.CurveID, er
 	if level == LevelEncrypt {
 		param, grade = "smtpd_tls_mandatory_ciphers", s.MandatoryCiphers
 		exclude += " " + s.MandatoryExclude
-	}
-	if none {
-		exclude += " kEECDH"
 	}
 	grades := Grades{High: s.High, Medium: s.Medium}
 	ciphers, missing, err := grades.Suites(param, grade, exclude)
@@ -271,24 +278,38 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*tls.Conn, *mail
 	t.Signature, t.Digest = rec.signature, rec.digest
 	t.CertAsked = s.config.ClientAuth != tls.NoClientCert
 	describePeer(t, cs, s.digest)
+	var cause error
 	if t.PeerPresent {
-		t.PeerTrusted = s.trusted(cs)
+		cause = s.verify(cs)
+		t.PeerTrusted = cause == nil
 	}
-	if s.require && !t.PeerTrusted {
-		return c, t, ErrClientCert
+	switch {
+	case !s.require || t.PeerTrusted:
+		return c, t, nil
+	case !t.PeerPresent:
+		return c, t, ErrNoClientCert
 	}
-	return c, t, nil
+	return c, t, fmt.Errorf("%w: %w", ErrBadClientCert, cause)
 }
 
-// trusted verifies the chain of a client certificate.
-func (s *Server) trusted(cs tls.ConnectionState) bool {
+// verify verifies the chain of a client certificate.
+func (s *Server) verify(cs tls.ConnectionState) error {
 	inter := x509.NewCertPool()
 	for _, c := range cs.PeerCertificates[1:] {
 		inter.AddCert(c)
 	}
 	chains, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: s.roots, Intermediates: inter, KeyUsages: s.usages})
-	return err == nil && shortest(chains) <= s.depth
+	if err == nil && shortest(chains) > s.depth+depthGrace {
+		return errChain
+	}
+	return err
 }
+
+// depthGrace is what OpenSSL adds to the depth of a chain that Postfix asks for:
+// one intermediate authority, and the root.
+const depthGrace = 2
+
+var errChain = errors.New("certificate chain too long")
 
 // shortest tells how many certificates stand above the first one in the shortest
 // of some chains.

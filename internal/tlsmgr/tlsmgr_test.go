@@ -273,7 +273,7 @@ func TestClientCertificate(t *testing.T) {
 			}
 			desc, _, err := shake(t, srv, cfg)
 			refused := level == "encrypt" && want != "Trusted"
-			if errors.Is(err, ErrClientCert) != refused || desc == nil || Trust(desc) != want || !desc.CertAsked {
+			if (err != nil) != refused || refused && errors.Is(err, ErrNoClientCert) != (want == "Anonymous") || refused && errors.Is(err, ErrBadClientCert) != (want == "Untrusted") || desc == nil || Trust(desc) != want || !desc.CertAsked {
 				t.Errorf("%s, %s: %+v, %v", level, want, desc, err)
 			}
 			if want == "Trusted" && (desc.PeerCN != "client.test" || len(desc.Fingerprint) != 95) {

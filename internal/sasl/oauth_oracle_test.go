@@ -44,7 +44,9 @@ func TestRealDovecotTokens(t *testing.T) {
 	}
 	d.start()
 	srv := d.server("inet:127.0.0.1:"+d.port, Settings{})
-	bearer := func(token string) string { return "n,a=joe,\x01host=mx.test\x01port=587\x01auth=Bearer " + token + "\x01\x01" }
+	bearer := func(token string) string {
+		return "n,a=joe,\x01host=mx.test\x01port=587\x01auth=Bearer " + token + "\x01\x01"
+	}
 	old := func(token string) string { return "user=joe\x01auth=Bearer " + token + "\x01\x01" }
 	tests := []struct {
 		mech string

@@ -201,7 +201,12 @@ func (b *viewBuilder) tls() {
 		}
 		return
 	}
-	b.srv.lacks.tls = true
+	level, bad := set.ServerLevel()
+	if bad != nil {
+		b.note(true, bad)
+		return
+	}
+	b.srv.lacks = lacks{tls: true, demanded: level == tlsmgr.LevelEncrypt}
 	b.note(set.Wrapper && !errors.Is(err, tlsmgr.ErrNoCertificate), err)
 }
 

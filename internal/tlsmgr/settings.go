@@ -104,6 +104,9 @@ func (s *Settings) ServerLevel() (Level, error) {
 	switch {
 	case s.Level != "":
 		l, ok := ParseLevel(s.Level)
+		if strings.EqualFold(s.Level, "dane") || strings.EqualFold(s.Level, "dane-only") {
+			l, ok = LevelEncrypt, true
+		}
 		if !ok {
 			return LevelNone, &ConfigError{"smtpd_tls_security_level", s.Level, "not one of none, may, encrypt"}
 		}

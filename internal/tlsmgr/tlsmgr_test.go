@@ -71,7 +71,7 @@ func TestServerLevel(t *testing.T) {
 		bad  bool
 	}{
 		{Settings{}, LevelNone, false}, {Settings{Level: "none", UseTLS: true}, LevelNone, false}, {Settings{Level: "may"}, LevelMay, false},
-		{Settings{Level: "encrypt"}, LevelEncrypt, false}, {Settings{Level: "verify"}, LevelEncrypt, false}, {Settings{UseTLS: true}, LevelMay, false},
+		{Settings{Level: "encrypt"}, LevelEncrypt, false}, {Settings{Level: "verify"}, LevelEncrypt, false}, {Settings{Level: "Dane"}, LevelEncrypt, false}, {Settings{UseTLS: true}, LevelMay, false},
 		{Settings{EnforceTLS: true}, LevelEncrypt, false}, {Settings{Wrapper: true}, LevelEncrypt, false}, {Settings{Level: "much"}, LevelNone, true},
 	}
 	for _, tt := range tests {

@@ -30,6 +30,10 @@ var checked = []service{
 	{"require", []string{"smtpd_tls_security_level = encrypt", "smtpd_tls_req_ccert = yes", "smtpd_tls_CAfile = %D/root.pem"}},
 	{"require at may", []string{"smtpd_tls_req_ccert = yes", "smtpd_tls_CAfile = %D/root.pem"}},
 	{"around", []string{"smtpd_tls_wrappermode = yes"}},
+	{"broken files", []string{"smtpd_tls_security_level = encrypt", "smtpd_tls_chain_files = /nonexistent"}},
+	{"broken, no files", []string{"smtpd_tls_security_level = encrypt", "smtpd_tls_chain_files ="}},
+	{"broken grade", []string{"smtpd_tls_security_level = encrypt", "smtpd_tls_mandatory_ciphers = best"}},
+	{"broken authorities", []string{"smtpd_tls_CAfile = /nonexistent"}},
 	{"preempt", []string{"tls_preempt_cipherlist = yes", "smtpd_tls_protocols = TLSv1.2"}},
 }
 
@@ -88,6 +92,9 @@ var checks = []finding{
 	{"suite with tls_preempt_cipherlist", "^own order$", "", order("preempt")},
 	{"no renegotiation", "^refused$", "", renegotiate},
 	{"commands before the handshake", "^554 5.5.0", "^(554 5.5.0|nothing)", inject},
+	// Postfix finds some of this out when a client begins TLS.
+	{"TLS that is demanded and cannot be", "^STARTTLS 530 454, STARTTLS 530 454, STARTTLS 530 454, STARTTLS 250 454, $",
+		"^STARTTLS 530 220, STARTTLS 530 454, STARTTLS 530 220, STARTTLS 250 454, $", trouble},
 	{"resumption", "^TLSv1.3 resumed, TLSv1.2 resumed$", "", resume("default")},
 	{"resumption with NO_TICKET", "^TLSv1.2 not$", "", resume("no ticket")},
 	// In Postfix another program has the keys, which does not see this service.
@@ -251,6 +258,32 @@ func inject(t *testing.T, s *server, _ string) string {
 	return r.String() + next.String()
 }
 
+// trouble asks the services whose TLS cannot be set up.
+func trouble(t *testing.T, s *server, _ string) string {
+	var out strings.Builder
+	for _, name := range []string{"broken files", "broken, no files", "broken grade", "broken authorities"} {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.ports[name]))
+		must(t, err)
+		p := testkit.NewPlayer(conn, 20*time.Second)
+		_, err = p.Read()
+		must(t, err)
+		for _, command := range []string{"EHLO c.test", "MAIL FROM:<a@b.test>", "STARTTLS"} {
+			must(t, p.Send(command))
+			r, err := p.Read()
+			must(t, err)
+			switch {
+			case command[0] != 'E':
+				out.WriteString(" " + r.String()[:3])
+			case strings.Contains(r.String(), "-STARTTLS"):
+				out.WriteString("STARTTLS")
+			}
+		}
+		out.WriteString(", ")
+		_ = conn.Close()
+	}
+	return out.String()
+}
+
 // shake does a handshake by STARTTLS, asks for the greeting so that tickets arrive,
 // and ends the session.
 func shake(t *testing.T, port int, cfg *tls.Config) tls.ConnectionState {
@@ -304,7 +337,6 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 			waitFor(t, func() bool {
 				return strings.Count(s.log(), "]: connect from") == strings.Count(s.log(), "]: disconnect from")
 			})
-			before := len(s.log())
 			conn, _ := startTLS(t, s.ports[service])
 			c := tls.Client(conn, cfg)
 			said := "closed"
@@ -319,10 +351,18 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 					}
 				}
 			}
+			// The port in the lines tells whose they are.
+			name := fmt.Sprintf("unknown[127.0.0.1]:%d", conn.LocalAddr().(*net.TCPAddr).Port)
 			_ = conn.Close()
-			waitFor(t, func() bool { return strings.Contains(s.log()[before:], "disconnect from") })
-			for _, m := range aboutCerts.FindAllStringSubmatch(s.log()[before:], -1) {
-				out.WriteString(m[1] + varying.Replace(fingerprint.ReplaceAllString(m[2], "${1}FP")) + "; ")
+			waitFor(t, func() bool { return strings.Contains(s.log(), "disconnect from "+name) })
+			var own strings.Builder
+			for l := range strings.Lines(s.log()) {
+				if strings.Contains(l, name) {
+					own.WriteString(strings.ReplaceAll(l, name, "NAME"))
+				}
+			}
+			for _, m := range aboutCerts.FindAllStringSubmatch(own.String(), -1) {
+				out.WriteString(m[1] + fingerprint.ReplaceAllString(m[2], "${1}FP") + "; ")
 			}
 			out.WriteString(said + ". ")
 		}
@@ -333,11 +373,8 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 // aboutCerts finds what the log says about the certificate of a client.
 var aboutCerts = regexp.MustCompile(`(?:(\w+) TLS connection established|\]: ((?:NOQUEUE: abort: |certificate verification|\S+: subject_CN).*))`)
 
-// What is different in every run, or in every Postfix.
-var (
-	varying     = strings.NewReplacer("unknown[127.0.0.1]", "NAME")
-	fingerprint = regexp.MustCompile(`(fingerprint=)[0-9A-F:]+`)
-)
+// fingerprint finds fingerprints, which are different in every run.
+var fingerprint = regexp.MustCompile(`(fingerprint=)[0-9A-F:]+`)
 
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()

@@ -50,6 +50,7 @@ mydestination =
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
+smtpd_client_port_logging = yes
 smtpd_error_sleep_time = 0
 smtpd_client_connection_count_limit = 0
 smtpd_tls_loglevel = 1

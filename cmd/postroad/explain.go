@@ -40,6 +40,8 @@ type explanation struct {
 	srv   *smtpd.Server
 	set   sessionSettings
 	notes []string
+	// early is the reply to MAIL when the session is not such as it must be.
+	early string
 }
 
 func (x *explanation) note(format string, args ...any) {
@@ -149,15 +151,13 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 	}
 	x.srv = srv
 	peer := x.peer(ctx, q)
-	early := x.session(peer, q)
+	x.early = x.session(peer, q)
 	out := &cli.Explanation{
 		Service: x.svc.ID() + " (" + x.svc.Origin.String() + ")", Client: peer.Client.String(), Limits: x.limits(), Notes: x.notes,
 	}
 	for n, rcpt := range q.Recipients {
-		one := cli.Explained{Recipient: string(rcpt), Reply: early}
-		if early == "" {
-			x.access(ctx, engine, peer, q, n, &one)
-		}
+		one := cli.Explained{Recipient: string(rcpt)}
+		x.access(ctx, engine.Begin(), peer, q, n, &one)
 		if one.Accepted {
 			x.envelope(ctx, peer, q, rcpt, &one)
 		}
@@ -188,8 +188,7 @@ func (x *explanation) peer(ctx context.Context, q *cli.Question) *mail.Session {
 }
 
 // access asks the restriction lists about one recipient.
-func (x *explanation) access(ctx context.Context, engine *access.Engine, peer *mail.Session, q *cli.Question, n int, one *cli.Explained) {
-	c := engine.Begin()
+func (x *explanation) access(ctx context.Context, c *access.Checker, peer *mail.Session, q *cli.Question, n int, one *cli.Explained) {
 	c.Trace(func(s access.Step) { one.Steps = append(one.Steps, x.step(&s)) })
 	req := &access.Request{
 		Session: peer, Log: x.log, Helo: q.Helo, Sender: q.Sender, HasSender: true, Recipient: q.Recipients[n], RcptCount: n,
@@ -201,6 +200,13 @@ func (x *explanation) access(ctx context.Context, engine *access.Engine, peer *m
 	}{
 		{"CONNECT", c.Client}, {"HELO", c.Helo}, {"MAIL", c.Sender}, {"RCPT", c.Recipient}, {"DATA", c.Data}, {"END-OF-MESSAGE", c.EndOfData},
 	} {
+		switch {
+		case stage.name == "HELO" && q.Helo == "":
+			continue
+		case stage.name == "MAIL" && x.early != "":
+			one.Reply = x.early
+			return
+		}
 		req.Stage = stage.name
 		v := stage.ask(ctx, req)
 		if v.Action == mail.Reject || v.Action == mail.Disconnect {

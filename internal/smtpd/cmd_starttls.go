@@ -99,6 +99,9 @@ func (s *session) handshake() bool {
 	if badCert {
 		why, _, _ := strings.Cut(err.Error(), ":")
 		s.log.Infof("NOQUEUE: abort: TLS from %s: %s", s.client(), why)
+		if !s.mayHaveTLS(conn) {
+			return false
+		}
 		s.reply(421, "4.7.1", s.set.Hostname+" Error: "+why)
 		return false
 	}

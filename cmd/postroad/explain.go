@@ -275,6 +275,11 @@ func (x *explanation) watch(ctx context.Context, found *[]cli.ExplainedHit) cont
 
 // envelope rewrites and expands as cleanup would, and finds the routes.
 func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Question, rcpt mail.Address, one *cli.Explained) {
+	stage, err := x.gen.cleaner(x.view)
+	if err != nil {
+		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
+		return
+	}
 	opt := cleanup.Options{
 		Origin: mail.OriginSMTP, Session: peer, Context: rewrite.Remote, Filter: x.set.ContentFilter,
 		NoAddressMappings: slices.Contains(x.set.Override, "no_address_mappings"),
@@ -282,7 +287,7 @@ func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Q
 	if local := x.srv.Lists.LocalRewrite; local != nil && local(ctx, peer.Client.Name, peer.Client.Addr, peer.SASL != nil) {
 		opt.Context = rewrite.Local
 	}
-	msg, err := x.gen.cleanup.Begin(x.watch(ctx, &one.Lookups), opt)
+	msg, err := stage.Begin(x.watch(ctx, &one.Lookups), opt)
 	if err != nil {
 		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
 		return

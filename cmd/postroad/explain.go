@@ -37,9 +37,10 @@ type explanation struct {
 	log   *event.Logger
 	said  *bytes.Buffer
 	// srv is the SMTP server, which serves nobody; set is what concerns messages.
-	srv   *smtpd.Server
-	set   sessionSettings
-	notes []string
+	srv    *smtpd.Server
+	engine *access.Engine
+	set    sessionSettings
+	notes  []string
 	// early is the reply to MAIL when the session is not such as it must be.
 	early string
 }
@@ -149,7 +150,7 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 	if postconf.HasFatal(problems) {
 		return nil, errors.New(firstFatal(problems))
 	}
-	x.srv = srv
+	x.srv, x.engine = srv, engine
 	peer := x.peer(ctx, q)
 	x.early = x.session(peer, q)
 	out := &cli.Explanation{
@@ -281,11 +282,13 @@ func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Q
 		return
 	}
 	opt := cleanup.Options{
-		Origin: mail.OriginSMTP, Session: peer, Context: rewrite.Remote, Filter: x.set.ContentFilter,
+		Origin: mail.OriginSMTP, Session: peer, Filter: x.set.ContentFilter,
 		NoAddressMappings: slices.Contains(x.set.Override, "no_address_mappings"),
 	}
-	if local := x.srv.Lists.LocalRewrite; local != nil && local(ctx, peer.Client.Name, peer.Client.Addr, peer.SASL != nil) {
-		opt.Context = rewrite.Local
+	req := &access.Request{Session: peer, Log: x.log, Helo: q.Helo, Stage: "MAIL", Sender: q.Sender, HasSender: true}
+	if opt.Context, err = x.engine.Begin().RewriteContext(ctx, req); err != nil {
+		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
+		return
 	}
 	msg, err := stage.Begin(x.watch(ctx, &one.Lookups), opt)
 	if err != nil {

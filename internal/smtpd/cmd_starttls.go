@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -97,7 +96,10 @@ func (s *session) handshake() bool {
 	s.w.Reset(conn)
 	s.logHandshake(desc, err)
 	if badCert {
-		why, _, _ := strings.Cut(err.Error(), ":")
+		why := "Client certificate not trusted"
+		if errors.Is(err, tlsmgr.ErrNoClientCert) {
+			why = "No client certificate presented"
+		}
 		s.log.Infof("NOQUEUE: abort: TLS from %s: %s", s.client(), why)
 		if !s.mayHaveTLS(conn) {
 			return false

@@ -39,8 +39,8 @@ var ErrNoCertificate = errors.New("no server certificate is configured, TLS is n
 // Errors of a client without a certificate that can be verified although one is
 // required. The handshake is over, and the client can be told.
 var (
-	ErrNoClientCert  = errors.New("No client certificate presented")
-	ErrBadClientCert = errors.New("Client certificate not trusted")
+	ErrNoClientCert  = errors.New("no client certificate presented")
+	ErrBadClientCert = errors.New("client certificate not trusted")
 )
 
 // IsClientCert tells whether an error is about the certificate of a client: then

@@ -76,7 +76,7 @@ func TestFindings(t *testing.T) {
 			"error open-relay main.cf:4: mynetworks trusts [::]/0: everybody in it may relay"}},
 		{"open by permit", "smtpd_relay_restrictions = permit_mynetworks, permit\n", stock, nil, []string{
 			`error open-relay master.cf:1: service smtp/inet permits every recipient: nothing before "permit" refuses foreign destinations`}},
-		{"chroot", "", "smtp inet n - y - - smtpd\n", nil, []string{"note chroot master.cf:1: chroot is not applied: smtp/inet"}},
+		{"chroot", "", "smtp inet n - y - - smtpd\nspf unix - n y - 0 spawn user=nobody argv=/bin/cat\n", nil, []string{"note chroot master.cf:1: chroot is not applied: smtp/inet"}},
 		{"habits", "smtp_tls_security_level = encrypt\nmessage_size_limit = 0\n", stock, nil, []string{
 			"warning habit main.cf:4: smtp_tls_security_level = encrypt: mail for every site without TLS waits until it is returned",
 			"warning habit main.cf:5: message_size_limit = 0: there is no limit: one message can fill the disk"}},

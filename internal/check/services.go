@@ -93,12 +93,13 @@ var transportSuffixes = []string{
 	"_transport_rate_delay", "_recipient_limit", "_recipient_refill_limit", "_time_limit",
 }
 
-// chroots mentions services that Postfix would lock into the queue directory.
+// chroots mentions services that Postfix would lock into the queue directory, but
+// for commands of spawn(8), which are.
 func (r *run) chroots(code string) {
 	var jailed []string
 	var first *postconf.Service
 	for _, svc := range r.cfg.Active() {
-		if svc.Chroot != 'y' {
+		if svc.Chroot != 'y' || svc.Program() == "spawn" {
 			continue
 		}
 		if first == nil {

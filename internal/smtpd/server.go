@@ -100,8 +100,15 @@ type Lists struct {
 	Forbidden, Noop func(word string) bool
 }
 
-// lacks is what the settings want and could not be set up.
-type lacks struct{ tls bool }
+// lacks is what the settings want and could not be set up: TLS, at a level that
+// demands it or not.
+type lacks struct{ tls, demanded bool }
+
+// DemandsTLS tells whether no mail is taken without TLS. A server that should have
+// TLS and could not set it up takes none at all.
+func (s *Server) DemandsTLS() bool {
+	return s.lacks.demanded || s.TLS != nil && s.TLS.Level >= tlsmgr.LevelEncrypt
+}
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("smtpd: server closed")

@@ -179,7 +179,7 @@ func (v *View) setting(name string) (string, Origin, bool) {
 		}
 		return s.Value, s.Origin, true
 	}
-	if name == "config_directory" && v.cfg.Dir != DefaultDir {
+	if name == "config_directory" && v.cfg.Dir != DefaultDir && !v.cfg.withoutMain {
 		// A directory that was chosen counts as a setting.
 		return v.cfg.Dir, Origin{File: "command line"}, true
 	}

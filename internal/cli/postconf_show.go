@@ -199,6 +199,11 @@ func (p *postconfCmd) requests(most int, message string) ([]pcRequest, error) {
 		if !ok {
 			return nil, errors.New(message)
 		}
+		if p.mode&pcField != 0 {
+			if _, err := postconf.ParseField(parts[2]); err != nil {
+				return nil, err
+			}
+		}
 		out = append(out, pcRequest{text: arg, parts: parts})
 	}
 	return out, nil
@@ -269,11 +274,6 @@ func (p *postconfCmd) showFields() error {
 	requests, err := p.requests(3, "-F option requires service_name[/type[/field]]")
 	if err != nil {
 		return err
-	}
-	for _, r := range requests {
-		if _, err := postconf.ParseField(r.parts[2]); err != nil {
-			return err
-		}
 	}
 	return p.eachService(requests, func(s *postconf.Service, r *pcRequest) (bool, error) {
 		for i, name := range postconf.FieldNames() {

@@ -397,22 +397,3 @@ func (c *pcCase) runOurs(t testing.TB, dir string) string {
 
 // pcLineNumber finds a line number that Postfix miscounts after an edited entry.
 var pcLineNumber = regexp.MustCompile("(file DIR/master.cf: line )[0-9]+")
-
-// pcDefaultsDiffer has the parameters whose default is not the one that a given
-// build of Postfix shows, and why.
-var pcDefaultsDiffer = map[string]string{
-	"alias_maps":        "a build with NIS adds nis:mail.aliases, which we refuse",
-	"command_directory": "where the build was installed",
-	"config_directory":  "whether Postfix shows the one of -c depends on where its hash tables lie",
-	"daemon_directory":  "where the build was installed",
-	"html_directory":    "where the build was installed",
-	"mailq_path":        "where the build was installed",
-	"manpage_directory": "where the build was installed",
-	"meta_directory":    "where the build was installed",
-	"newaliases_path":   "where the build was installed",
-	"process_id":        "the process",
-	"readme_directory":  "where the build was installed",
-	"sendmail_path":     "where the build was installed",
-	"shlib_directory":   "where the build was installed",
-	"smtpd_sasl_type":   "cyrus, as documented; a build without Cyrus SASL has dovecot",
-}

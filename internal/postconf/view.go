@@ -214,7 +214,7 @@ func (v *View) builtin(name string) (string, bool) {
 		if v.svc != nil {
 			return v.svc.Name, true
 		}
-		return "", true
+		return "amnesiac", true // outside of any service
 	}
 	p, ok := Find(name)
 	if !ok || Legacy(name) {

@@ -49,7 +49,6 @@ func digest(result string) string {
 // TestPostconfRelease compares generated runs with what Postfix 3.11.6 did: the
 // file has a digest of each result, written by TestPostconfRecord.
 func TestPostconfRelease(t *testing.T) {
-	t.Parallel()
 	data, err := os.ReadFile("testdata/postconf/release.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +64,7 @@ func TestPostconfRelease(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	same := 0
+	same, wrong := 0, 0
 	for n := range uint64(pcRelease) {
 		c := g.run(n)
 		if want[n] == "-" {
@@ -74,9 +73,12 @@ func TestPostconfRelease(t *testing.T) {
 		got := c.runOurs(t, dir)
 		if digest(got) == want[n] {
 			same++
-		} else {
+		} else if wrong++; wrong <= 5 {
 			t.Errorf("run %d (%s): postconf %q:\n%s", n, c.config, c.args, got)
 		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d runs do not agree", wrong)
 	}
 	t.Logf("%d runs agree", same)
 }

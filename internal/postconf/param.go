@@ -59,6 +59,9 @@ const (
 	ownTurns    = "messages for a destination take turns, so that a large one is never in the way and need not be pre-empted"
 	ownActive   = "waiting recipients stay in the index on disk, and qmgr_message_active_limit alone bounds what is in memory"
 	noFlow      = "new mail and deliveries share one log instead of a directory, so new mail is never held back"
+	tableWaits  = "a table that cannot be opened defers the mail that needs it, and is tried again"
+	onePID      = "the file is pid/master.pid below the queue directory"
+	knownPorts  = "these names are always known; others are those of the system"
 	noFaults    = "it exists to test Postfix itself"
 )
 

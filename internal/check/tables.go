@@ -52,6 +52,16 @@ func (r *run) unknownTypes(code string, s setting) {
 	}
 }
 
+// tableSettings reads the client configuration files of databases for settings that
+// the type does not have. That a file is missing has been said where it is named.
+func (r *run) tableSettings(code string) {
+	for _, p := range r.cfg.Usage(nil).ClientFiles() {
+		if p.Line > 0 || p.File != "" {
+			r.add(Warning, code, setting{origin: p.Origin}, p.Text, "")
+		}
+	}
+}
+
 func looksOtherwise(name string) bool {
 	for _, part := range notTables {
 		if strings.Contains(name, part) {

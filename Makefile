@@ -20,7 +20,7 @@ PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: all build run test check unit e2e crash bench fuzz install clean peers
+.PHONY: all build run test check unit e2e sweep crash bench fuzz install clean peers
 
 all: build
 
@@ -60,6 +60,13 @@ endif
 # peers installs what is missing, and says so.
 peers:
 	@sh test/peers.sh $(PEERS)
+
+# sweep is the long form of the generated comparisons of postconf and postmap with
+# a Postfix; SWEEPSBIN is where its commands are.
+SWEEPSBIN ?= /usr/sbin
+sweep:
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestPostconfSweep|TestPostmapSweep' ./internal/cli \
+		-args -postconf $(SWEEPSBIN)/postconf -runs 20000 -mapsbin $(SWEEPSBIN) -stages 1000
 
 # crash is the long form: ROUNDS crashes of Postroad, then as many of Postfix.
 crash: build

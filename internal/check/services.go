@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -33,7 +32,7 @@ func (r *run) collisions(code string) {
 		} else {
 			hosts = listOf(r.main, "inet_interfaces")
 		}
-		if n, err := net.LookupPort("tcp", port); err == nil {
+		if n, err := postconf.LookupPort(port); err == nil {
 			port = fmt.Sprint(n)
 		}
 		for _, other := range ports[port] {

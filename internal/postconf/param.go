@@ -69,6 +69,9 @@ const (
 	ownActive    = "waiting recipients stay in the index on disk, and qmgr_message_active_limit alone bounds what is in memory"
 	noFlow       = "new mail and deliveries share one log instead of a directory, so new mail is never held back"
 	noFaults     = "it exists to test Postfix itself"
+	tableWaits   = "a table that cannot be opened defers the mail that needs it, and is tried again"
+	onePID       = "the file is pid/master.pid below the queue directory"
+	knownPorts   = "these names are always known; others are those of the system"
 )
 
 // Param is one parameter. For String, Min and Max bound the length in bytes, for

@@ -52,7 +52,7 @@ var rowsEtoL = []Param{
 	{"ipc_idle", "5s", Time, 's', 1, 0, Different, oneProcess},
 	{"ipc_timeout", "3600s", Time, 's', 1, 0, Different, oneProcess},
 	{"ipc_ttl", "1000s", Time, 's', 1, 0, Different, oneProcess},
-	{"known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587", String, 0, 0, 0, Planned, ""},
+	{"known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587", String, 0, 0, 0, Different, knownPorts},
 	{"line_length_limit", "2048", Int, 0, 512, 0, Planned, ""},
 	{"lmdb_map_size", "16777216", Long, 0, 1, 0, Different, ownFormats},
 	{"lmtp_address_preference", "any", String, 0, 1, 0, Planned, ""},

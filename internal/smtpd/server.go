@@ -12,6 +12,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/postconf"
 	"postroad/internal/sasl"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
@@ -249,7 +250,7 @@ func (s *Server) full(now time.Time) {
 		return
 	}
 	port := s.Service
-	if n, err := net.LookupPort("tcp", port); err == nil {
+	if n, err := postconf.LookupPort(port); err == nil {
 		port = strconv.Itoa(n)
 	}
 	s.Master.Warnf("service \"%s\" (%s) has reached its process limit \"%d\": new clients may experience noticeable delays", s.Service, port, cap(s.slots))

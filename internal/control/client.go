@@ -59,16 +59,13 @@ func (c *Client) exchange(conn net.Conn, req Request, each func(*reply) error) (
 	}
 	conn.SetDeadline(time.Now().Add(timeout))
 	if err := writeFrame(conn, req); err != nil {
-		return nil, err
+		return nil, lost(err)
 	}
 	for {
 		r := new(reply)
 		conn.SetDeadline(time.Now().Add(timeout))
 		if err := readFrame(conn, maxReply, r); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = fmt.Errorf("%w: connection lost", ErrUnavailable)
-			}
-			return nil, err
+			return nil, lost(err)
 		}
 		if r.Code != "" {
 			if known, ok := codes[r.Code]; ok {
@@ -85,6 +82,17 @@ func (c *Client) exchange(conn net.Conn, req Request, each func(*reply) error) (
 			return r, nil
 		}
 	}
+}
+
+// lost turns the end of a connection into ErrUnavailable. A server that stops resets
+// those that it has not accepted yet.
+func lost(err error) error {
+	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return fmt.Errorf("%w: connection lost", ErrUnavailable)
+		}
+	}
+	return err
 }
 
 // simple is a request whose answer is only success or failure.

@@ -272,7 +272,16 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A server that ends resets whoever it has not accepted.
+	conn, err := NewClient(dir).dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ln.Close()
+	if _, err := NewClient(dir).exchange(conn, Request{Op: OpPickup}, nil); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("with a server that ends: %v", err)
+	}
+	conn.Close()
 	if err := NewClient(dir).Pickup(context.Background()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("with a dead socket: %v", err)
 	}

@@ -296,7 +296,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Dismiss ends the sessions of a server that accepts no more: they hear 421 (RFC
-// 5321 3.8) before their next command, and are cut off when ctx ends first.
+// 5321 3.8) before their next command, and are cut off when ctx ends first. It
+// returns nil when they are over and a drained server has left its listener.
 func (s *Server) Dismiss(ctx context.Context) error {
 	s.mu.Lock()
 	s.prepare()
@@ -308,17 +309,40 @@ func (s *Server) Dismiss(ctx context.Context) error {
 		s.closeDone()
 	}
 	s.mu.Unlock()
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
+	over := s.leave(ctx)
+	if over == nil {
+		select {
+		case <-s.done:
+			return nil
+		case <-ctx.Done():
+			over = ctx.Err()
+		}
 	}
 	s.mu.Lock()
 	for ses := range s.sessions {
 		ses.kill()
 	}
 	s.mu.Unlock()
-	return ctx.Err()
+	return over
+}
+
+// leave makes the Serve of a drained server return. The server of the next
+// generation clears the deadline that wakes it, perhaps before it is seen: so it
+// is set until Serve is gone.
+func (s *Server) leave(ctx context.Context) error {
+	s.mu.Lock()
+	d, ok := s.listener.(deadliner)
+	s.mu.Unlock()
+	if !ok || !s.drained.Load() {
+		return nil // Shutdown has closed the listener
+	}
+	for s.serving.Load() > 0 {
+		_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
+		if !sleep(ctx, handoverPause) {
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // deadliner is a listener whose Accept can be ended without closing it.

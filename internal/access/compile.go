@@ -216,7 +216,7 @@ func (c *compiler) network() {
 	e, s := c.e, &c.e.set
 	e.rblReplies = c.maps("rbl_reply_maps", s.RBLReplies)
 	e.backupNetworks = c.hosts("permit_mx_backup_networks", s.BackupNetworks)
-	for _, char := range unescape(s.ExpansionFilter) {
+	for _, char := range postconf.Unescape(s.ExpansionFilter) {
 		e.expansion[char] = true
 	}
 	e.family = familyOf(s.Protocols)
@@ -235,34 +235,6 @@ func (c *compiler) network() {
 	} else if s.ProbeSender != "" {
 		e.probeSender.Address = e.deps.Rewrite.Rewrite(rewrite.Local, s.ProbeSender)
 	}
-}
-
-// unescape reads the escapes of a C string.
-func unescape(s string) []byte {
-	const letters, values = "abfnrtv", "\a\b\f\n\r\t\v"
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			out = append(out, s[i])
-			continue
-		}
-		i++
-		if at := strings.IndexByte(letters, s[i]); at >= 0 {
-			out = append(out, values[at])
-			continue
-		}
-		n, digits := 0, 0
-		for ; digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7'; digits++ {
-			n = n*8 + int(s[i+digits]-'0')
-		}
-		if digits == 0 {
-			out = append(out, s[i])
-			continue
-		}
-		out = append(out, byte(n))
-		i += digits - 1
-	}
-	return out
 }
 
 // familyOf is the address family that inet_protocols leaves.

@@ -98,8 +98,8 @@ func (c *chat) said(code int, enhanced, text string) {
 	if c.wanted == 0 {
 		return
 	}
-	if code >= 400 && !c.judged {
-		c.seen |= classify(code, enhanced)
+	if !c.judged {
+		c.seen |= c.classOf(code, enhanced)
 	}
 	c.judged = false
 	number := strconv.Itoa(code)
@@ -119,6 +119,15 @@ func (c *chat) said(code int, enhanced, text string) {
 		}
 		text = rest
 	}
+}
+
+// classOf tells the class of a reply; one that is no error, or of which nobody
+// wants to hear, has none.
+func (c *chat) classOf(code int, enhanced string) class {
+	if c.wanted == 0 || code < 400 {
+		return 0
+	}
+	return classify(code, enhanced)
 }
 
 // classify tells the class of an error by its reply.

@@ -136,9 +136,6 @@ func (s *session) admit(stage string) bool {
 	s.flags.denied = true
 	s.errors++
 	s.status(v.Status)
-	if v.Action == mail.Disconnect {
-		s.flags.hangup = true
-	}
 	return false
 }
 

@@ -96,16 +96,21 @@ func equalFold(word []byte, upper string) bool {
 
 // dispatch serves one command line.
 func (s *session) dispatch(line []byte) {
-	verb, args := wire.Verb(line)
 	s.code = 0
+	if s.set.UTF8 && !utf8.Valid(line) {
+		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")
+		s.errors++
+		return
+	}
+	line, ok := s.edit(line)
+	if !ok {
+		return
+	}
+	verb, args := wire.Verb(line)
 	if s.srv.proxy != nil {
 		s.line = string(line)
 	}
 	switch {
-	case s.set.UTF8 && !utf8.Valid(line):
-		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")
-		s.errors++
-		return
 	case len(verb) == 0:
 		s.reply(500, "5.5.2", "Error: bad syntax")
 		s.errors++

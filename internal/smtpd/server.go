@@ -14,6 +14,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/sasl"
+	"postroad/internal/table"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
 )
@@ -46,9 +47,11 @@ type Server struct {
 	flow
 	lacks lacks
 	proxy *proxyFilter
-	pool  wire.Pool
-	slots chan struct{}
-	done  chan struct{}
+	// refusals is nil when clients hear refusals as they are.
+	refusals *refusals
+	pool     wire.Pool
+	slots    chan struct{}
+	done     chan struct{}
 	// draining is closed when drained is set.
 	draining chan struct{}
 }
@@ -91,6 +94,8 @@ type Lists struct {
 	Xclient, Xforward, VERP HostMatcher
 	RateExempt, AuthExempt  HostMatcher
 	BareNewlineExempt       HostMatcher
+	// Commands finds other commands for those of clients; nil leaves all.
+	Commands table.Table
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
 	// Filters are the mail filters.

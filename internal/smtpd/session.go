@@ -294,23 +294,32 @@ func (s *session) readFailed(err error) bool {
 
 // reply collects a reply. 421 and 521 end the session (RFC 5321 3.8, RFC 7504).
 func (s *session) reply(code int, enhanced, text string) {
+	if s.errors >= s.set.SoftErrorLimit {
+		if s.flush() == nil {
+			sleep(s.ctx, s.set.ErrorSleep)
+		}
+	}
+	if s.srv.refusals != nil && code >= 400 {
+		s.refuse(code, enhanced, text)
+		return
+	}
 	if s.set.SoftBounce && code/100 == 5 {
 		code -= 100
 		if enhanced != "" {
 			enhanced = "4" + enhanced[1:]
 		}
 	}
-	if s.errors >= s.set.SoftErrorLimit {
-		if s.flush() == nil {
-			sleep(s.ctx, s.set.ErrorSleep)
-		}
-	}
+	s.said(code)
+	s.chat.said(code, enhanced, text)
+	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
+}
+
+// said notes the code of a reply.
+func (s *session) said(code int) {
 	s.code = code
 	if code == 421 || code == 521 {
 		s.flags.hangup = true
 	}
-	s.chat.said(code, enhanced, text)
-	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
 }
 
 // status replies with a status of another room.

@@ -151,7 +151,7 @@ func (s *session) edit(line []byte) ([]byte, bool) {
 			id = "NOQUEUE"
 		}
 		s.log.Infof("%s: reject: %s from %s: 421 4.3.0 %s", id, s.where, s.client(), text)
-		s.chat.seen |= classResource
+		s.chat.judged = true // a fault of ours that notify_classes does not name
 		s.reply(421, "4.3.0", text)
 		return nil, false
 	case ok:

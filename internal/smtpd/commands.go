@@ -98,8 +98,7 @@ func equalFold(word []byte, upper string) bool {
 func (s *session) dispatch(line []byte) {
 	s.code = 0
 	if s.set.UTF8 && !utf8.Valid(line) {
-		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")
-		s.errors++
+		s.senseless("Error: bad UTF-8 syntax")
 		return
 	}
 	line, ok := s.edit(line)
@@ -112,8 +111,7 @@ func (s *session) dispatch(line []byte) {
 	}
 	switch {
 	case len(verb) == 0:
-		s.reply(500, "5.5.2", "Error: bad syntax")
-		s.errors++
+		s.senseless("Error: bad syntax")
 		return
 	case s.isNoop(verb):
 		s.reply(250, "2.0.0", "Ok")
@@ -126,6 +124,14 @@ func (s *session) dispatch(line []byte) {
 		commands[index].run(s, string(args))
 	}
 	s.account(index)
+}
+
+// senseless answers a line that is no command.
+func (s *session) senseless(text string) {
+	s.reply(500, "5.5.2", text)
+	s.errors++
+	s.where = "UNKNOWN"
+	s.counts.total[unknownCommand]++
 }
 
 // allowed tells whether a command may run now; if not it has replied.

@@ -35,8 +35,11 @@ func (s *session) refuse(code int, enhanced, text string) {
 				b[4] = '4'
 			}
 		}
-		if i+1 < len(lines) && len(b) > 3 {
-			b[3] = '-' // RFC 5321 4.2.1: only the last line has a space
+		// RFC 5321 4.2.1: the last line has a space, and no other.
+		if last := i+1 == len(lines); len(b) > 3 && last {
+			b[3] = ' '
+		} else if len(b) > 3 {
+			b[3] = '-'
 		}
 		if i == 0 {
 			s.said(int(b[0]-'0')*100 + int(b[1]-'0')*10 + int(b[2]-'0'))

@@ -36,7 +36,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 		router = own
 	}
 	engine, more := access.New(view, access.Deps{
-		Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log, Verify: s.verifier(gen, view),
+		Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log, Verify: s.verifier(gen, view), Limits: s.limits,
 	})
 	problems = append(problems, more...)
 	for _, p := range problems {

@@ -19,6 +19,7 @@ import (
 	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/limits"
 	"postroad/internal/mail"
 	"postroad/internal/master"
 	"postroad/internal/postscreen"
@@ -44,6 +45,7 @@ type server struct {
 	users    privdeliver.Users
 	syncs    *agent.Syncs
 	rates    *smtpd.Rates
+	limits   *limits.Counters
 	gen      atomic.Pointer[generation]
 	manager  atomic.Pointer[qmgr.Manager]
 	pickup   *cleanup.Pickup
@@ -68,7 +70,7 @@ type server struct {
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
+	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), limits: limits.New(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	s.verify = verify.New(factStore{&s.door})
@@ -135,6 +137,11 @@ func (s *server) runQueue(gen *generation) {
 		}
 		// goroutine: gives the store its reserve back; ends with s.ctx.
 		s.wg.Go(func() { reclaim(s.ctx, store) })
+		var kept sync.WaitGroup
+		ctx, stop := context.WithCancel(s.ctx)
+		defer stop()
+		// goroutine: keeps the counters of limits; ends before the store closes.
+		kept.Go(func() { s.runLimits(ctx, store) })
 		log := s.log.With(gen.settings.SyslogName+"/qmgr", s.pids.Next())
 		m := qmgr.New(store, log, &s.pids, s.gen.Load().qmgr)
 		s.manager.Store(m)
@@ -142,6 +149,8 @@ func (s *server) runQueue(gen *generation) {
 		if err := m.Run(s.ctx, attemptGrace); err != nil {
 			s.fail(err)
 		}
+		stop()
+		kept.Wait()
 		if err := store.Close(); err != nil {
 			s.log.Errorf("close the queue: %v", err)
 		}

@@ -43,6 +43,8 @@ type rule struct {
 	// check_policy_service.
 	dnsList *dnsList
 	policy  *policy.Client
+	// limit is what a postroad_limit counts.
+	limit *limit
 	// fault is what is wrong with the rule; it then refuses with 451.
 	fault string
 }
@@ -201,6 +203,13 @@ func (c *compiler) word(r *rule, rest []string) int {
 		}
 		took = 1
 		c.policy(r, rest[0])
+	case argLimit:
+		if len(rest) == 0 {
+			r.fault = fmt.Sprintf("restriction %s must be followed by { key number/period ... }", r.word)
+			break
+		}
+		took = 1
+		c.limit(r, rest[0])
 	}
 	if row.status == removed {
 		r.fault = fmt.Sprintf("support for restriction %q has been removed", r.word)

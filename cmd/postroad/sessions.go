@@ -28,6 +28,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv, problems := smtpd.FromView(view, gen.tables, s.rt.Log, s.readFile)
 	var set sessionSettings
 	problems = append(problems, view.Decode(&set)...)
+	problems = append(problems, noCleanup(gen.cfg, view, set.Cleanup)...)
 	log := event.NewLogger(s.rt.Log, logName(view, "smtpd"), 1)
 	router := gen.rewrite
 	if len(svc.Overrides) > 0 {
@@ -95,6 +96,7 @@ type sessionSettings struct {
 	MessageLimit   int64    `postconf:"message_size_limit"`
 	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
 	ErrorRecipient string   `postconf:"error_notice_recipient"`
+	stageNames
 }
 
 // notices posts the transcripts of one SMTP service.
@@ -127,7 +129,11 @@ func (r *receiver) Begin(ctx context.Context, o *smtpd.MessageOptions) (smtpd.Me
 	if o.LocalRewrite {
 		opt.Context = rewrite.Local
 	}
-	msg, err := r.server.gen.Load().cleanup.Begin(ctx, opt)
+	stage, err := r.server.gen.Load().cleanerNamed(r.set.stageNames.Cleanup)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := stage.Begin(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +203,8 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 func (m message) Abort() { m.Message.Canceled() }
 
 // checkFilters reports for "postroad check" what the SMTP services say about
-// filters and other settings of theirs when they are built.
+// filters, restrictions and other settings of theirs when they are built; what
+// several of them say only once.
 func checkFilters(cfg *postconf.Config) []postconf.Problem {
 	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}, Param: cfg.View(nil).Setting})
 	defer func() { _ = tables.Close() }()
@@ -208,9 +215,20 @@ func checkFilters(cfg *postconf.Config) []postconf.Problem {
 		case svc.Type == "inet" && svc.Program() == "postscreen":
 			_, more = postscreen.FromView(cfg.View(svc), postscreen.Deps{Tables: tables, Read: os.ReadFile})
 		case (svc.Type == "inet" || svc.Type == "pass") && svc.Program() == "smtpd":
-			_, more = smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
+			view := cfg.View(svc)
+			_, more = smtpd.FromView(view, tables, nil, os.ReadFile)
+			var names stageNames
+			more = append(more, view.Decode(&names)...)
+			more = append(more, noCleanup(cfg, view, names.Cleanup)...)
+			router, _ := rewrite.New(view, tables, nil) // that of all reports the same
+			_, rules := access.New(view, access.Deps{Tables: tables, Rewrite: router})
+			more = append(more, rules...)
 		}
-		problems = append(problems, more...)
+		for _, p := range more {
+			if !slices.ContainsFunc(problems, func(q postconf.Problem) bool { return q.Error() == p.Error() }) {
+				problems = append(problems, p)
+			}
+		}
 	}
 	return problems
 }

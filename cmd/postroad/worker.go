@@ -160,7 +160,7 @@ func (s *server) runQueue(gen *generation) {
 // runPickup takes local submissions in.
 func (s *server) runPickup(gen *generation) {
 	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
-		func() *cleanup.Service { return s.gen.Load().cleanup })
+		func() *cleanup.Service { return s.gen.Load().pickup })
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
 	s.pickup.Returned = func(ctx context.Context, id mail.QueueID) error {
 		select {

@@ -513,6 +513,37 @@ func TestDelayWarning(t *testing.T) {
 	})
 }
 
+// TestDelayCleared: who hears that a delay is over; Postfix does the same.
+func TestDelayCleared(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		notify mail.Notify
+		want   string
+	}{
+		{0, "delay a@x.test mailbox busy|success a@x.test ok"},
+		{mail.NotifyDelay, "delay a@x.test mailbox busy|success a@x.test ok"},
+		{mail.NotifySuccess, "delay a@x.test mailbox busy|success a@x.test ok"},
+		{mail.NotifyFailure, "delay a@x.test mailbox busy"},
+		{mail.NotifyNever, "delay a@x.test mailbox busy"},
+	} {
+		inBubble(t, func(w *world) {
+			w.settings.DelayWarning, w.settings.ConfirmCleared = time.Minute, true
+			w.answer = busy
+			w.start()
+			w.sendAs(mail.Envelope{Sender: "s@example.org", Recipients: []mail.Recipient{
+				{Address: "a@x.test", Original: "a@x.test", Notify: c.notify}}})
+			time.Sleep(10 * time.Minute)
+			w.says(func(*agent.Delivery, mail.Recipient) mail.Result {
+				return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "ok", DSNPassed: true}
+			})
+			time.Sleep(2 * time.Hour)
+			if got := w.reported(); got != c.want || w.left() != 0 {
+				t.Errorf("NOTIFY %d: reported %q, want %q; %d left", c.notify, got, c.want, w.left())
+			}
+		})
+	}
+}
+
 func TestHoldReleaseDelete(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(w *world) {

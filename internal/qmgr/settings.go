@@ -18,6 +18,8 @@ type Settings struct {
 	BounceLifetime time.Duration `postconf:"bounce_queue_lifetime"`
 	// DelayWarning is the age at which the sender is warned; 0 is never.
 	DelayWarning time.Duration `postconf:"delay_warning_time"`
+	// ConfirmCleared tells a sender who was warned that the message has arrived.
+	ConfirmCleared bool `postconf:"confirm_delay_cleared"`
 	// ActiveLimit bounds the messages in memory.
 	ActiveLimit int `postconf:"qmgr_message_active_limit"`
 	// PendingProbes bounds the probes of verify(8) under way.

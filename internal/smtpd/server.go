@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -102,8 +101,6 @@ type Lists struct {
 	Filters Filters
 	// Forbidden and Noop match command words.
 	Forbidden, Noop func(word string) bool
-	// LocalRewrite tells whether a client's mail is completed as local mail.
-	LocalRewrite func(ctx context.Context, name string, addr netip.Addr, authenticated bool) bool
 }
 
 // lacks is what the settings want and could not be set up.

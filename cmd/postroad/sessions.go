@@ -68,7 +68,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv.Flush = flusher{s}
 	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Notices = notices{s, set.ErrorRecipient}
-	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
+	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit, set.MinFree) }
 	if set.PeernameLookup {
 		srv.Names = names{s.resolver}
 	}
@@ -94,6 +94,7 @@ type sessionSettings struct {
 	ContentFilter  string   `postconf:"content_filter"`
 	Override       []string `postconf:"receive_override_options"`
 	MessageLimit   int64    `postconf:"message_size_limit"`
+	MinFree        int64    `postconf:"queue_minfree"`
 	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
 	ErrorRecipient string   `postconf:"error_notice_recipient"`
 	stageNames

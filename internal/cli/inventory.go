@@ -31,6 +31,21 @@ func AllSettings() []any {
 	}
 }
 
+// Implemented are the parameters that count: those of a Settings struct, those of
+// elsewhere, and the numbers of queue manager and master.
+func Implemented() map[string]bool {
+	all := postconf.Tagged(AllSettings()...)
+	for _, name := range elsewhere {
+		all[name] = true
+	}
+	postconf.Params(func(p *postconf.Param) {
+		if qmgr.ReadsLimit(p.Name) {
+			all[p.Name] = true
+		}
+	})
+	return all
+}
+
 // elsewhere are parameters that no Settings struct has and that count all the
 // same: the configuration itself, the master and the inventory read them.
 var elsewhere = []string{

@@ -45,18 +45,22 @@ func (s Status) String() string {
 
 // The reasons why a parameter is accepted but does nothing.
 const (
-	oneProcess  = "all mail work is done in one process, so there is no other process to limit, to start or to speak to"
-	oneBinary   = "there is one program and no installation directory of several"
-	ownFormats  = "table files are read and written without the database library that this tunes"
-	ownQueue    = "the queue has a layout of its own"
-	goRandom    = "random numbers come from the operating system"
-	inMemory    = "TLS sessions are remembered in memory"
-	goTLS       = "the TLS library decides this itself"
-	noCyrus     = "the Cyrus SASL library is not part of this server"
-	noComsat    = "nobody is told of new mail by the comsat protocol"
-	kernelLocks = "mailboxes are always locked as mailbox_delivery_lock says"
-	ownSchedule = "waiting mail is tried when its time has come, and not at the next look at all of it"
-	noFaults    = "it exists to test Postfix itself"
+	oneProcess   = "all mail work is done in one process, so there is no other process to limit, to start or to speak to"
+	oneBinary    = "there is one program and no installation directory of several"
+	ownFormats   = "table files are read and written without the database library that this tunes"
+	ownQueue     = "the queue has a layout of its own"
+	goRandom     = "random numbers come from the operating system"
+	inMemory     = "TLS sessions are remembered in memory"
+	goTLS        = "the TLS library decides this itself"
+	noCyrus      = "the Cyrus SASL library is not part of this server"
+	noComsat     = "nobody is told of new mail by the comsat protocol"
+	kernelLocks  = "mailboxes are always locked as mailbox_delivery_lock says"
+	ownSchedule  = "waiting mail is tried when its time has come, and not at the next look at all of it"
+	siteIndex    = "waiting mail is found by its site without a list of its own, which would grow old"
+	noQMQP       = "there is no QMQP server: the service is named at the start, and nobody listens for it"
+	fixedRecords = "a message carries a fixed set of records, whatever a client sends"
+	ownResolver  = "the resolver reads the lifetime of negative answers itself"
+	noFaults     = "it exists to test Postfix itself"
 )
 
 // Param is one parameter. For String, Min and Max bound the length in bytes, for

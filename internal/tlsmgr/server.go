@@ -22,7 +22,9 @@ type Server struct {
 	names   *nameRings
 	roots   *x509.CertPool
 	require bool
-	digest  string
+	// depth is how many certificates may stand above that of a client.
+	depth  int
+	digest string
 }
 
 // ErrNoCertificate means that TLS is wanted but no certificate is configured.
@@ -57,7 +59,7 @@ func NewServerWith(s *Settings, cert tls.Certificate) (*Server, error) {
 }
 
 func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
-	srv := &Server{Level: level, keys: keys, digest: s.Digest}
+	srv := &Server{Level: level, keys: keys, digest: s.Digest, depth: s.VerifyDepth}
 	if s.Names != nil {
 		srv.names = &nameRings{lookup: s.Names, read: s.Read, warn: s.warnf}
 	}
@@ -201,7 +203,8 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*tls.Conn, *mail
 	return c, t, nil
 }
 
-// trusted verifies the chain of a client certificate.
+// trusted verifies the chain of a client certificate, which must not be longer than
+// allowed.
 func (s *Server) trusted(cs tls.ConnectionState) bool {
 	if s.roots == nil {
 		return false
@@ -210,8 +213,8 @@ func (s *Server) trusted(cs tls.ConnectionState) bool {
 	for _, c := range cs.PeerCertificates[1:] {
 		inter.AddCert(c)
 	}
-	_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{
+	chains, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{
 		Roots: s.roots, Intermediates: inter, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
-	return err == nil
+	return err == nil && slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool { return len(chain)-1 <= s.depth })
 }

@@ -30,6 +30,8 @@ type Settings struct {
 	RequireCert bool   `postconf:"smtpd_tls_req_ccert"`
 	CAFile      string `postconf:"smtpd_tls_CAfile"`
 	CAPath      string `postconf:"smtpd_tls_CApath"`
+	// VerifyDepth is how many certificates may stand above that of a client.
+	VerifyDepth int `postconf:"smtpd_tls_ccert_verifydepth"`
 	// Digest is the hash of certificate fingerprints.
 	Digest string `postconf:"smtpd_tls_fingerprint_digest"`
 	// SNIMaps are tables of certificates by the name that a client asks for.

@@ -166,6 +166,9 @@ func (b *builder) build() {
 	s.autoUTF8 = set.SMTPUTF8 && (slices.Contains(set.Autodetect, "sendmail") || slices.Contains(set.Autodetect, "all"))
 	s.strip = postconf.Unescape(set.StripCharacters)
 	s.reject = postconf.Unescape(set.RejectChars)
+	if !slices.Contains([]string{fixQuietly, addMIMEError, rejectAbrupt}, set.NonEmptyEnd) {
+		b.problem("non_empty_end_of_header_action", "bad non_empty_end_of_header_action value: '"+set.NonEmptyEnd+"'")
+	}
 	checks := s.checks()
 	strict := set.Strict7Bit || set.Strict8Bit || set.StrictBody || set.StrictDomain
 	s.wantMIME = checks || strict

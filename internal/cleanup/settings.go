@@ -34,6 +34,9 @@ type Settings struct {
 	Strict8Bit    bool     `postconf:"strict_8bitmime"`
 	StrictBody    bool     `postconf:"strict_8bitmime_body"`
 	StrictDomain  bool     `postconf:"strict_mime_encoding_domain"`
+	// NonEmptyEnd is what is done about a header that no empty line ends:
+	// fix_quietly, add_header or reject.
+	NonEmptyEnd string `postconf:"non_empty_end_of_header_action"`
 	// Addresses.
 	CanonicalMaps      []string `postconf:"canonical_maps"`
 	CanonicalClasses   []string `postconf:"canonical_classes"`

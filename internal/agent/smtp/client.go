@@ -50,6 +50,8 @@ type Config struct {
 	CacheAlways Matcher
 	// Outgoing is what is done to mail on its way out.
 	Outgoing Outgoing
+	// Pass hands recipients to another transport, as in agent.Deps; nil knows none.
+	Pass func(ctx context.Context, transport string, d *agent.Delivery) (res []mail.Result, name string, ok bool)
 	// Log takes remarks that belong to no delivery.
 	Log *event.Logger
 }

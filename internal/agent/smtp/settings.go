@@ -6,6 +6,8 @@ import "time"
 type Common struct {
 	// MyHostname recognizes a server that is us.
 	MyHostname string `postconf:"myhostname"`
+	// BestMX is the transport of mail for which we are the best exchanger.
+	BestMX string `postconf:"best_mx_transport"`
 	// InetProtocols are the families in use.
 	InetProtocols []string `postconf:"inet_protocols"`
 	// RelayHost makes a permanent lookup failure of itself temporary.

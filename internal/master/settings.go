@@ -33,6 +33,7 @@ type Settings struct {
 	Environment  []string      `postconf:"export_environment"`
 	// Maillog and Syslog parameters say where the log goes.
 	MaillogFile            string   `postconf:"maillog_file"`
+	AddressFormat          string   `postconf:"info_log_address_format"`
 	MaillogFilePrefixes    []string `postconf:"maillog_file_prefixes"`
 	MaillogFilePermissions string   `postconf:"maillog_file_permissions"`
 	SyslogFacility         string   `postconf:"syslog_facility"`

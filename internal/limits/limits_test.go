@@ -244,6 +244,8 @@ func (s *shelf) Delete(name string) error {
 	return s.fail
 }
 
+func (s *shelf) Sync() error { return s.fail }
+
 func (s *shelf) Each(yield func(name, value string) bool) error {
 	for name, value := range s.recs {
 		if !yield(name, value) {

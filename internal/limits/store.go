@@ -30,6 +30,8 @@ type Records interface {
 	Put(name, value string) error
 	Delete(name string) error
 	Each(yield func(name, value string) bool) error
+	// Sync makes what was put or deleted durable.
+	Sync() error
 }
 
 // Counters are the counters of all rules. They are safe for concurrent use.
@@ -357,6 +359,13 @@ func (c *Counters) Save(to Records) error {
 			c.again(states)
 			return err
 		}
+	}
+	if len(states) == 0 {
+		return nil
+	}
+	if err := to.Sync(); err != nil {
+		c.again(states)
+		return err
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (s *server) build(g *master.Generation) (*generation, error) {
 func (s *server) runQueue(gen *generation) {
 	opt := queue.Options{
 		Dir: filepath.Join(gen.settings.QueueDirectory, storeDir), LongIDs: gen.settings.LongQueueIDs,
-		Failed: s.fail, Warn: s.log.Warnf,
+		MemTable: boundMemory(), Failed: s.fail, Warn: s.log.Warnf,
 	}
 	// The first attempt is made before anybody is served.
 	store, err := queue.Open(opt)

@@ -25,7 +25,7 @@ import (
 // when one of them has it.
 func AllSettings() []any {
 	return []any{
-		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, agent.FilterSettings{}, smtp.Common{}, smtp.Settings{},
+		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, agent.PipeSettings{}, agent.FilterSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
 		milter.Settings{}, postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, verify.Settings{}, Settings{},
 	}

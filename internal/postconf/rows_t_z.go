@@ -81,7 +81,7 @@ var rowsTtoZ = []Param{
 	{"tlsproxy_watchdog_timeout", "10s", Time, 's', 10, 0, Different, oneProcess},
 	{"trace_service_name", "trace", String, 0, 1, 0, Different, oneProcess},
 	{"transport_maps", "", String, 0, 0, 0, Planned, ""},
-	{"transport_retry_time", "60s", Time, 's', 1, 0, Planned, ""},
+	{"transport_retry_time", "60s", Time, 's', 1, 0, Different, oneProcess},
 	{"trigger_timeout", "10s", Time, 's', 1, 0, Different, oneProcess},
 	{"undisclosed_recipients_header", "", String, 0, 0, 0, Planned, ""},
 	{"unknown_address_reject_code", "450", Int, 0, 0, 0, Planned, ""},

@@ -28,6 +28,9 @@ type Settings struct {
 	SoftBounce bool `postconf:"soft_bounce"`
 	// DelayDigits bounds the decimals of delay= in the log.
 	DelayDigits int `postconf:"delay_logging_resolution_limit"`
+	// FilterNexthop is where a content filter without a next hop is; empty is the
+	// domain of the recipient.
+	FilterNexthop string `postconf:"default_filter_nexthop"`
 	// DeferTransports lists transports whose mail waits for a flush.
 	DeferTransports []string `postconf:"defer_transports"`
 	// NoVERPBounces reports the failures of a message with VERP together.

@@ -18,6 +18,7 @@ type Settings struct {
 	Undisclosed     string   `postconf:"undisclosed_recipients_header"`
 	DropHeaders     []string `postconf:"message_drop_headers"`
 	HeaderFrom      string   `postconf:"header_from_format"`
+	NameCharset     string   `postconf:"full_name_encoding_charset"`
 	RemoteDomain    string   `postconf:"remote_header_rewrite_domain"`
 	ReplaceStray    bool     `postconf:"cleanup_replace_stray_cr_lf"`
 	StripCharacters string   `postconf:"message_strip_characters"`

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -85,12 +86,24 @@ func (c *chat) heard(line []byte) {
 	if c.wanted == 0 {
 		return
 	}
+	c.add(" In:  ", withoutSecret(line))
+}
+
+// withoutSecret is a command as others may see it.
+func withoutSecret(line []byte) []byte {
 	if len(line) > 5 && bytes.EqualFold(line[:5], []byte("AUTH ")) {
 		if words := bytes.Fields(line); len(words) > 2 {
-			line = append(bytes.Join(words[:2], []byte(" ")), " (not shown)"...)
+			return append(bytes.Join(words[:2], []byte(" ")), " (not shown)"...)
 		}
 	}
-	c.add(" In:  ", line)
+	return line
+}
+
+// debug logs a line of the dialogue with a client of debug_peer_list.
+func (s *session) debug(sign string, line []byte) {
+	if s.flags.debug {
+		s.log.Infof("%s %s: %s", sign, s.client(), event.AppendEscaped(nil, line))
+	}
 }
 
 // said notes a reply.

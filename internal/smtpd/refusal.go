@@ -45,6 +45,7 @@ func (s *session) refuse(code int, enhanced, text string) {
 			s.said(int(b[0]-'0')*100 + int(b[1]-'0')*10 + int(b[2]-'0'))
 		}
 		s.chat.add(" Out: ", b)
+		s.debug(">", b)
 		_, _ = s.w.Write(append(b, "\r\n"...)) // the first error stays and shows at Flush
 	}
 }

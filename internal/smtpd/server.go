@@ -94,7 +94,8 @@ type Rooms struct {
 type Lists struct {
 	Xclient, Xforward, VERP HostMatcher
 	RateExempt, AuthExempt  HostMatcher
-	BareNewlineExempt       HostMatcher
+	// Debug are the clients whose dialogue is logged.
+	BareNewlineExempt, Debug HostMatcher
 	// Commands finds other commands for those of clients; nil leaves all.
 	Commands table.Table
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.

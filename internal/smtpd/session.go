@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -80,6 +81,8 @@ type sessionFlags struct {
 	// are not counted, need no AUTH, may send bare line feeds.
 	xclient, xforward, verp            bool
 	rateExempt, authExempt, bareExempt bool
+	// debug tells that the dialogue is logged.
+	debug bool
 	// bareLF is set when a bare line feed is to be noted; rated when the
 	// connection is counted; handed when postscreen has seen the client.
 	bareLF, rated, handed bool
@@ -185,6 +188,9 @@ func (s *session) step() bool {
 		return s.readFailed(err)
 	}
 	s.chat.heard(line)
+	if s.flags.debug {
+		s.debug("<", withoutSecret(line))
+	}
 	s.dispatch(line)
 	return !s.flags.hangup || s.finish()
 }
@@ -311,6 +317,11 @@ func (s *session) reply(code int, enhanced, text string) {
 	}
 	s.said(code)
 	s.chat.said(code, enhanced, text)
+	if s.flags.debug {
+		for line := range strings.SplitSeq(inLines(code, enhanced, text), "\r\n") {
+			s.debug(">", []byte(line))
+		}
+	}
 	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
 }
 

@@ -52,6 +52,9 @@ type Settings struct {
 	DelayOpen         bool     `postconf:"smtpd_delay_open_until_valid_rcpt"`
 	SoftBounce        bool     `postconf:"soft_bounce"`
 
+	// DebugPeers are the clients whose dialogue is logged, when the level is not 0.
+	DebugPeers []string `postconf:"debug_peer_list"`
+	DebugLevel int      `postconf:"debug_peer_level"`
 	// CommandFilter may replace commands, RejectFilter refusals; footers come
 	// behind refusals, with names whose values have only characters of the
 	// expansion filter.

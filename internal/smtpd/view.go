@@ -89,6 +89,7 @@ func (b *viewBuilder) lists() {
 	l.RateExempt = b.hosts("smtpd_client_event_limit_exceptions", set.RateExempt)
 	l.AuthExempt = b.hosts("smtpd_sasl_exceptions_networks", set.AuthExempt)
 	l.BareNewlineExempt = b.hosts("smtpd_forbid_bare_newline_exclusions", set.BareNewlineExempt)
+	l.Debug = b.hosts("debug_peer_list", set.DebugPeers)
 	if len(set.DiscardEHLOMaps) > 0 {
 		maps, err := b.tables.Maps("smtpd_discard_ehlo_keyword_address_maps", set.DiscardEHLOMaps)
 		b.note(true, err)

@@ -2,6 +2,8 @@ package tlsmgr
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -303,6 +305,54 @@ func TestClientCertificate(t *testing.T) {
 			if want == "Trusted" && (desc.PeerCN != "client.test" || len(desc.Fingerprint) != 95) {
 				t.Errorf("described as %+v", desc)
 			}
+		}
+	}
+}
+
+// TestClientDepth believes a client certificate with one authority above it, or with
+// none, as smtpd_tls_ccert_verifydepth says.
+func TestClientDepth(t *testing.T) {
+	t.Parallel()
+	cert, key := selfSigned(t, "mx.test")
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(name string, pub *ecdsa.PublicKey, parent *x509.Certificate) *x509.Certificate {
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
+			NotAfter: time.Now().Add(time.Hour), IsCA: parent == nil, BasicConstraintsValid: true}
+		if parent == nil {
+			parent = tmpl
+		}
+		der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, caKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := issue("ca.test", &caKey.PublicKey, nil)
+	leaf := issue("client.test", &leafKey.PublicKey, ca)
+	for depth, want := range map[int]string{0: "Untrusted", 1: "Trusted", 9: "Trusted"} {
+		set := Settings{Level: "may", Ciphers: "high", MandatoryCiphers: "high", AskCert: true, Digest: "sha256", VerifyDepth: depth}
+		set.ChainFiles = files(t, slices.Concat(key, cert))
+		set.CAFile = files(t, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}))[0]
+		srv, err := NewServer(&set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey}
+		desc, _, err := shake(t, srv, &tls.Config{InsecureSkipVerify: true,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }})
+		if err != nil || Trust(desc) != want {
+			t.Errorf("depth %d: %s, %v", depth, Trust(desc), err)
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"postroad/internal/control"
 	"postroad/internal/limits"
+	"postroad/internal/postconf"
 	"postroad/internal/queue"
 )
 
@@ -56,4 +58,24 @@ func TestLimitsAreKept(t *testing.T) {
 			t.Errorf("%+v", list)
 		}
 	})
+}
+
+// TestCheckLimits finds an argument that makes no sense, with its place, once.
+func TestCheckLimits(t *testing.T) {
+	t.Parallel()
+	main := "myhostname = mx.test\nsmtpd_data_restrictions = postroad_limit { sasl_username 100/1x }\n"
+	cfg, problems := postconf.Parse("/etc/postfix", []byte(main), []byte("smtp inet n - n - - smtpd\n587 inet n - n - - smtpd\n"), postconf.LoadOptions{})
+	if postconf.HasFatal(problems) {
+		t.Fatal(problems)
+	}
+	var found []string
+	for _, p := range checkFilters(cfg) {
+		if text := p.Error(); strings.Contains(text, "postroad_limit") {
+			found = append(found, text)
+		}
+	}
+	want := `/etc/postfix/main.cf, line 2: smtpd_data_restrictions: restriction postroad_limit: bad period in "100/1x"`
+	if len(found) != 1 || found[0] != want {
+		t.Errorf("%q, want %q", found, want)
+	}
 }

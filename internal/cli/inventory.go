@@ -53,6 +53,11 @@ var elsewhere = []string{
 	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "rewrite_service_name", "smtpd_restriction_classes",
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
+	// sessions of cmd/postroad read it.
+	"queue_minfree",
+	// Values that others are made of: ${service_name} and the like, the default of
+	// every *_tempfail_action, the type of the caches.
+	"default_cache_db_type", "mail_release_date", "postroad_version", "process_id", "process_name", "reject_tempfail_action", "service_name",
 	// The inventory reports what smtpd counts.
 	"anvil_status_update_time",
 }

@@ -61,6 +61,7 @@ const (
 	ownTurns    = "messages for a destination take turns, so that a large one is never in the way and need not be pre-empted"
 	ownActive   = "waiting recipients stay in the index on disk, and qmgr_message_active_limit alone bounds what is in memory"
 	noFlow      = "new mail and deliveries share one log instead of a directory, so new mail is never held back"
+	pidPlace    = "the lock of the master is always pid/master.pid, where tools look for it"
 	ownHeaders  = "header_size_limit bounds the addresses of a header, which are read in proportion to its length"
 	noFaults    = "it exists to test Postfix itself"
 )

@@ -105,7 +105,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := gauges.register(rt.Metrics); err != nil {
 		s.log.Errorf("metrics: %v", err)
 	}
-	s.runStatistics(g, gen)
+	s.runStatistics(gen)
 	s.doors = s.serve(g, gen)
 	return s, nil
 }
@@ -179,20 +179,26 @@ func (s *server) runPickup(gen *generation) {
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }
 
-// runStatistics reports what clients did at most: anvil(8).
-func (s *server) runStatistics(g *master.Generation, gen *generation) {
-	view := g.Config.View(nil)
-	if svc := g.Config.Service("anvil", "unix"); svc != nil {
-		view = g.Config.View(svc)
+// statisticsTime is how often anvil(8) reports in the generation in force.
+func (s *server) statisticsTime() time.Duration {
+	cfg := s.gen.Load().cfg
+	view := cfg.View(nil)
+	if svc := cfg.Service("anvil", "unix"); svc != nil {
+		view = cfg.View(svc)
 	}
 	every, err := view.Duration("anvil_status_update_time")
 	if err != nil {
 		s.log.Warnf("anvil_status_update_time: %v", err)
-		every = 10 * time.Minute
+		return 10 * time.Minute
 	}
+	return every
+}
+
+// runStatistics reports what clients did at most: anvil(8).
+func (s *server) runStatistics(gen *generation) {
 	log := s.log.With(gen.settings.SyslogName+"/anvil", s.pids.Next())
 	// goroutine: the reports; ends with s.ctx, with a last one.
-	s.wg.Go(func() { s.rates.Report(s.ctx, every, log) })
+	s.wg.Go(func() { s.rates.Report(s.ctx, s.statisticsTime, log) })
 }
 
 // Reload implements master.Server: new sessions and attempts use the new

@@ -244,6 +244,13 @@ func (s *shelf) Delete(name string) error {
 	return s.fail
 }
 
+// len is how many records there are.
+func (s *shelf) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.recs)
+}
+
 func (s *shelf) Sync() error { return s.fail }
 
 func (s *shelf) Each(yield func(name, value string) bool) error {
@@ -313,14 +320,15 @@ func TestRun(t *testing.T) {
 		w := []Window{{10, time.Hour}}
 		c.Ask("r", "a", w, 1, true)
 		time.Sleep(saveEvery + time.Second)
-		if len(s.recs) != 1 {
-			t.Errorf("%d records", len(s.recs))
+		synctest.Wait()
+		if n := s.len(); n != 1 {
+			t.Errorf("%d records", n)
 		}
 		c.Ask("r", "b", w, 1, true)
 		cancel()
 		<-done
-		if len(s.recs) != 2 || warned != 0 {
-			t.Errorf("%d records at the end, %d warnings", len(s.recs), warned)
+		if n := s.len(); n != 2 || warned != 0 {
+			t.Errorf("%d records at the end, %d warnings", n, warned)
 		}
 	})
 }

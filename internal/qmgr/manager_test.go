@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -574,6 +575,60 @@ func TestHoldReleaseDelete(t *testing.T) {
 		synctest.Wait()
 		if w.left() != 0 {
 			t.Error("released mail was not delivered")
+		}
+	})
+}
+
+// syncCounter counts the syncs of files that are written.
+type syncCounter struct {
+	vfs.FS
+	n atomic.Int64
+}
+
+// Create implements vfs.FS.
+func (c *syncCounter) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := c.FS.Create(name, cat)
+	return &countedFile{f, &c.n}, err
+}
+
+type countedFile struct {
+	vfs.File
+	n *atomic.Int64
+}
+
+// Sync implements vfs.File.
+func (f *countedFile) Sync() error { f.n.Add(1); return f.File.Sync() }
+
+// SyncData implements vfs.File.
+func (f *countedFile) SyncData() error { f.n.Add(1); return f.File.SyncData() }
+
+// TestChangesShareSyncs: what is done to all messages is durable when it is
+// reported, and does not take a sync for each.
+func TestChangesShareSyncs(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(w *world) {
+		counter := &syncCounter{FS: w.fs}
+		w.fs = counter
+		w.answer = busy
+		w.start()
+		const messages = 2*adminBatch + 1
+		for range messages {
+			w.send("a@x.test")
+		}
+		time.Sleep(10 * time.Second)
+		a := &Admin{Store: w.store, Manager: w.m}
+		for _, op := range []control.Op{control.OpHold, control.OpRelease, control.OpDelete} {
+			before, reported := counter.n.Load(), 0
+			n, err := a.Change(t.Context(), op, control.Selection{All: true}, func(mail.QueueID) { reported++ })
+			if n != messages || reported != messages || err != nil {
+				t.Errorf("%v: %d done, %d reported, %v", op, n, reported, err)
+			}
+			if syncs := counter.n.Load() - before; syncs < 1 || syncs > 100 {
+				t.Errorf("%v: %d syncs", op, syncs)
+			}
+		}
+		if n := w.left(); n != 0 {
+			t.Errorf("%d left", n)
 		}
 	})
 }

@@ -12,7 +12,9 @@ type Settings struct {
 	// QueueDirectory is where pid, public, private and maildrop lie; DataDirectory
 	// is for files that only the mail owner writes.
 	QueueDirectory string `postconf:"queue_directory"`
-	DataDirectory  string `postconf:"data_directory"`
+	// WindowSize is the size of the buffers of TCP sockets, 0 for the system's.
+	WindowSize    int    `postconf:"tcp_windowsize"`
+	DataDirectory string `postconf:"data_directory"`
 	// MailOwner is the user the worker runs as, SetgidGroup the group of the
 	// commands that any user may run.
 	MailOwner   string `postconf:"mail_owner"`

@@ -13,6 +13,7 @@ import (
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	smtpwire "postroad/internal/wire"
 )
 
 // Maps is a list of lookup tables. An error means "try later".
@@ -78,7 +79,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Own = func(netip.Addr) bool { return false }
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = dialSystem
+		cfg.Dial = dialSystem(cfg.Common.WindowSize)
 	}
 	c := &Client{Config: cfg}
 	c.bufs.New = func() any { b := make([]byte, 0, outBufSize); return &b }
@@ -162,9 +163,11 @@ func (c *Client) Deliver(ctx context.Context, d *agent.Delivery) (results []mail
 
 // dialSystem is the Dialer of production. Multipath TCP stays off: it bypasses
 // the port rules of the sandbox.
-func dialSystem(ctx context.Context, network, address string, local net.Addr) (net.Conn, error) {
-	d := net.Dialer{LocalAddr: local, FallbackDelay: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
-	d.KeepAlive = -1
-	d.SetMultipathTCP(false)
-	return d.DialContext(ctx, network, address)
+func dialSystem(window int) Dialer {
+	return func(ctx context.Context, network, address string, local net.Addr) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: local, FallbackDelay: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: false}, Control: smtpwire.Window(window)}
+		d.KeepAlive = -1
+		d.SetMultipathTCP(false)
+		return d.DialContext(ctx, network, address)
+	}
 }

@@ -110,7 +110,7 @@ func checkLimit(c *Checker, r *rule) outcome {
 		if !hit.Found {
 			return dunno
 		}
-		key = hit.Value
+		key = strings.ToLower(hit.Value)
 	}
 	windows, err := c.limitWindows(l, key)
 	if err != nil {

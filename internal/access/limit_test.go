@@ -123,7 +123,7 @@ func TestLimit(t *testing.T) {
 		{"domains of recipients", []string{"smtpd_recipient_restrictions", "postroad_limit { recipient_domain 1/1h }, permit"},
 			[]string{"x@far.test y@Far.test x@near.test"},
 			[]string{"ok; ok; ok; ok"}}, // one message
-		{"a table gives the key", []string{"smtpd_recipient_restrictions", "postroad_limit { sasl_username 1/1h map=inline:{alice=acme,bob=acme} }, permit"},
+		{"a table gives the key", []string{"smtpd_recipient_restrictions", "postroad_limit { sasl_username 1/1h map=inline:{alice=Acme,bob=acme} }, permit"},
 			[]string{to, "user bob", to, "user carol", to, to},
 			[]string{"ok; ok", "450 4.7.1 <bob>: SASL login name rejected: Too many messages, try again later", "ok; ok", "ok; ok"}},
 		{"a table of limits", []string{"smtpd_recipient_restrictions", "postroad_limit { sasl_username 1/1h limits=inline:{{alice=2/1h},bob=unlimited,{@acme.test=0/1h},carol=many} }, permit"},

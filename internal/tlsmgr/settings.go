@@ -32,6 +32,8 @@ type Settings struct {
 	CAPath      string `postconf:"smtpd_tls_CApath"`
 	// VerifyDepth is how many certificates may stand above that of a client.
 	VerifyDepth int `postconf:"smtpd_tls_ccert_verifydepth"`
+	// AppendDefaultCA trusts the authorities of the system, too.
+	AppendDefaultCA bool `postconf:"tls_append_default_CA"`
 	// Digest is the hash of certificate fingerprints.
 	Digest string `postconf:"smtpd_tls_fingerprint_digest"`
 	// SNIMaps are tables of certificates by the name that a client asks for.

@@ -10,7 +10,7 @@ import (
 var floors = map[string]int{
 	"internal/mail": 0, "internal/event": 0, "internal/privdeliver": 0,
 	"internal/wire": 1, "internal/dns": 1, "internal/postconf": 1, "internal/control": 1, "internal/maildrop": 1,
-	"internal/table": 2, "internal/queue": 2, "internal/tlsmgr": 2, "internal/policy": 2, "internal/milter": 2,
+	"internal/table": 2, "internal/queue": 2, "internal/tlsmgr": 2, "internal/policy": 2, "internal/limits": 2, "internal/milter": 2,
 	"internal/rewrite": 3, "internal/sasl": 3, "internal/agent": 3, "internal/verify": 3, "internal/check": 3,
 	"internal/access": 4, "internal/cleanup": 4, "internal/bounce": 4, "internal/agent/smtp": 4,
 	"internal/smtpd": 5, "internal/postscreen": 5, "internal/qmgr": 5,

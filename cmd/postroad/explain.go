@@ -141,7 +141,9 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 		}
 		router = own
 	}
-	engine, problems := access.New(x.view, access.Deps{Tables: x.gen.tables, Rewrite: router, DNS: x.s.resolver, Log: x.log, Verify: knownOnly{x.s.verify}})
+	engine, problems := access.New(x.view, access.Deps{
+		Tables: x.gen.tables, Rewrite: router, DNS: x.s.resolver, Log: x.log, Verify: knownOnly{x.s.verify}, Limits: &knownLimits{x: x},
+	})
 	if postconf.HasFatal(problems) {
 		return nil, errors.New(firstFatal(problems))
 	}

@@ -215,7 +215,7 @@ func (b *builder) agent(gen *generation, view *postconf.View, deps *agent.Deps) 
 	if program == "smtp" || program == "lmtp" {
 		c, problems := smtp.FromView(view, program == "lmtp", smtp.Deps{
 			Tables: gen.tables, Resolver: b.resolver, Own: gen.rewrite.OwnAddress, Log: deps.Log,
-			Search: gen.rewrite.AddressSearch(), Complete: deps.Rewrite, Source4: gen.source(true), Source6: gen.source(false),
+			Search: gen.rewrite.AddressSearch(), Complete: deps.Rewrite, Source4: gen.source(true), Source6: gen.source(false), Pass: gen.pass,
 		})
 		if c == nil {
 			return nil, problems

@@ -30,7 +30,21 @@ func (g *queueGauges) register(m *event.Metrics) error {
 			return err
 		}
 	}
+	for name, value := range map[string]func() float64{
+		"limits_keys":         func() float64 { keys, _ := g.s.limits.Len(); return float64(keys) },
+		"limits_keys_evicted": func() float64 { _, evicted := g.s.limits.Len(); return float64(evicted) },
+	} {
+		if err := m.Gauge(name, limitHelp[name], nil, value); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// limitHelp explains the gauges of the counters of postroad_limit.
+var limitHelp = map[string]string{
+	"limits_keys":         "Keys that postroad_limit counts.",
+	"limits_keys_evicted": "Keys that postroad_limit has forgotten to make room for others.",
 }
 
 func (g *queueGauges) value(name string) float64 {

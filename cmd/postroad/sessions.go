@@ -37,7 +37,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 		router = own
 	}
 	engine, more := access.New(view, access.Deps{
-		Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log, Verify: s.verifier(gen, view),
+		Tables: gen.tables, Rewrite: router, DNS: s.resolver, Log: log, Verify: s.verifier(gen, view), Limits: s.limits,
 	})
 	problems = append(problems, more...)
 	for _, p := range problems {
@@ -68,7 +68,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv.Flush = flusher{s}
 	srv.Scratch = filepath.Join(gen.settings.QueueDirectory, storeDir)
 	srv.Notices = notices{s, set.ErrorRecipient}
-	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit) }
+	srv.Space = func() error { return s.door.CheckSpace(set.MessageLimit, set.MinFree) }
 	if set.PeernameLookup {
 		srv.Names = names{s.resolver}
 	}
@@ -94,6 +94,7 @@ type sessionSettings struct {
 	ContentFilter  string   `postconf:"content_filter"`
 	Override       []string `postconf:"receive_override_options"`
 	MessageLimit   int64    `postconf:"message_size_limit"`
+	MinFree        int64    `postconf:"queue_minfree"`
 	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
 	ErrorRecipient string   `postconf:"error_notice_recipient"`
 	stageNames
@@ -203,7 +204,8 @@ func (f flusher) Flush(_ context.Context, domain string) (bool, error) {
 func (m message) Abort() { m.Message.Canceled() }
 
 // checkFilters reports for "postroad check" what the SMTP services say about
-// filters and other settings of theirs when they are built.
+// filters, restrictions and other settings of theirs when they are built; what
+// several of them say only once.
 func checkFilters(cfg *postconf.Config) []postconf.Problem {
 	tables := table.NewSet(table.Options{Warn: func(string, ...any) {}, Param: cfg.View(nil).Setting})
 	defer func() { _ = tables.Close() }()
@@ -219,8 +221,15 @@ func checkFilters(cfg *postconf.Config) []postconf.Problem {
 			var names stageNames
 			more = append(more, view.Decode(&names)...)
 			more = append(more, noCleanup(cfg, view, names.Cleanup)...)
+			router, _ := rewrite.New(view, tables, nil) // that of all reports the same
+			_, rules := access.New(view, access.Deps{Tables: tables, Rewrite: router})
+			more = append(more, rules...)
 		}
-		problems = append(problems, more...)
+		for _, p := range more {
+			if !slices.ContainsFunc(problems, func(q postconf.Problem) bool { return q.Error() == p.Error() }) {
+				problems = append(problems, p)
+			}
+		}
 	}
 	return problems
 }

@@ -32,13 +32,14 @@ func (d *storeDoor) Begin() (*queue.Writer, error) {
 	return s.Begin()
 }
 
-// CheckSpace tells whether a message of limit bytes would fit.
-func (d *storeDoor) CheckSpace(limit int64) error {
+// CheckSpace tells whether a message of limit bytes would fit, and more than free
+// bytes are left.
+func (d *storeDoor) CheckSpace(limit, free int64) error {
 	s := d.store.Load()
 	if s == nil {
 		return errNoStore
 	}
-	return s.CheckSpace(limit)
+	return s.CheckSpace(limit, free)
 }
 
 // open opens the queue and tries again until it succeeds or ctx ends.

@@ -19,6 +19,7 @@ import (
 	"postroad/internal/control"
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/limits"
 	"postroad/internal/mail"
 	"postroad/internal/master"
 	"postroad/internal/postscreen"
@@ -44,6 +45,7 @@ type server struct {
 	users    privdeliver.Users
 	syncs    *agent.Syncs
 	rates    *smtpd.Rates
+	limits   *limits.Counters
 	gen      atomic.Pointer[generation]
 	manager  atomic.Pointer[qmgr.Manager]
 	pickup   *cleanup.Pickup
@@ -68,7 +70,7 @@ type server struct {
 
 // start builds the server and runs it: master calls it once per process.
 func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (master.Server, error) {
-	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), syncs: agent.NewSyncs()}
+	s := &server{rt: rt, failed: make(chan struct{}), opened: make(chan struct{}), started: time.Now(), rates: smtpd.NewRates(), limits: limits.New(), syncs: agent.NewSyncs()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.users.Spawn = rt.User
 	s.verify = verify.New(factStore{&s.door})
@@ -103,7 +105,7 @@ func start(ctx context.Context, g *master.Generation, rt *master.Runtime) (maste
 	if err := gauges.register(rt.Metrics); err != nil {
 		s.log.Errorf("metrics: %v", err)
 	}
-	s.runStatistics(g, gen)
+	s.runStatistics(gen)
 	s.doors = s.serve(g, gen)
 	return s, nil
 }
@@ -135,6 +137,11 @@ func (s *server) runQueue(gen *generation) {
 		}
 		// goroutine: gives the store its reserve back; ends with s.ctx.
 		s.wg.Go(func() { reclaim(s.ctx, store) })
+		var kept sync.WaitGroup
+		ctx, stop := context.WithCancel(s.ctx)
+		defer stop()
+		// goroutine: keeps the counters of limits; ends before the store closes.
+		kept.Go(func() { s.runLimits(ctx, store) })
 		log := s.log.With(gen.settings.SyslogName+"/qmgr", s.pids.Next())
 		m := qmgr.New(store, log, &s.pids, s.gen.Load().qmgr)
 		s.manager.Store(m)
@@ -142,6 +149,8 @@ func (s *server) runQueue(gen *generation) {
 		if err := m.Run(s.ctx, attemptGrace); err != nil {
 			s.fail(err)
 		}
+		stop()
+		kept.Wait()
 		if err := store.Close(); err != nil {
 			s.log.Errorf("close the queue: %v", err)
 		}
@@ -170,20 +179,26 @@ func (s *server) runPickup(gen *generation) {
 	s.wg.Go(func() { s.pickup.Run(s.ctx) })
 }
 
-// runStatistics reports what clients did at most: anvil(8).
-func (s *server) runStatistics(g *master.Generation, gen *generation) {
-	view := g.Config.View(nil)
-	if svc := g.Config.Service("anvil", "unix"); svc != nil {
-		view = g.Config.View(svc)
+// statisticsTime is how often anvil(8) reports in the generation in force.
+func (s *server) statisticsTime() time.Duration {
+	cfg := s.gen.Load().cfg
+	view := cfg.View(nil)
+	if svc := cfg.Service("anvil", "unix"); svc != nil {
+		view = cfg.View(svc)
 	}
 	every, err := view.Duration("anvil_status_update_time")
 	if err != nil {
 		s.log.Warnf("anvil_status_update_time: %v", err)
-		every = 10 * time.Minute
+		return 10 * time.Minute
 	}
+	return every
+}
+
+// runStatistics reports what clients did at most: anvil(8).
+func (s *server) runStatistics(gen *generation) {
 	log := s.log.With(gen.settings.SyslogName+"/anvil", s.pids.Next())
 	// goroutine: the reports; ends with s.ctx, with a last one.
-	s.wg.Go(func() { s.rates.Report(s.ctx, every, log) })
+	s.wg.Go(func() { s.rates.Report(s.ctx, s.statisticsTime, log) })
 }
 
 // Reload implements master.Server: new sessions and attempts use the new

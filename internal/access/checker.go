@@ -43,6 +43,9 @@ type Checker struct {
 	turn      int
 	// listings are the answers of lists in the DNS by the name asked for.
 	listings map[string]listing
+	// charged is what was counted, note what a limit tells the trace.
+	charged charges
+	note    string
 	// defaults counts the default actions of policy servers under evaluation.
 	defaults int
 }
@@ -81,6 +84,7 @@ func (c *Checker) ResetTransaction() {
 	c.afterSender = c.afterHelo
 	c.ifPermit.active = c.afterHelo
 	c.memo = [2]resolved{}
+	c.charged = charges{}
 }
 
 // Client checks a client that connects.
@@ -150,6 +154,7 @@ func (c *Checker) begin(ctx context.Context, r *Request, stage string) {
 		r.Stage = stage
 	}
 	c.verdict, c.permitted = mail.Verdict{}, mail.Verdict{}
+	c.charged.command = nil
 }
 
 // end gives the verdict of a stage.

@@ -46,6 +46,8 @@ type rule struct {
 	// prints are what of a client certificate is looked up, in order; nil is the
 	// usual.
 	prints []certPrint
+	// limit is what a postroad_limit counts.
+	limit *limit
 	// fault is what is wrong with the rule; it then refuses with 451.
 	fault string
 }
@@ -205,6 +207,13 @@ func (c *compiler) word(r *rule, rest []string) int {
 		}
 		took = 1
 		c.policy(r, rest[0])
+	case argLimit:
+		if len(rest) == 0 {
+			r.fault = fmt.Sprintf("restriction %s must be followed by { key number/period ... }", r.word)
+			break
+		}
+		took = 1
+		c.limit(r, rest[0])
 	}
 	if row.status == removed {
 		r.fault = fmt.Sprintf("support for restriction %q has been removed", r.word)
@@ -220,7 +229,7 @@ func (c *compiler) network() {
 	e, s := c.e, &c.e.set
 	e.rblReplies = c.maps("rbl_reply_maps", s.RBLReplies)
 	e.backupNetworks = c.hosts("permit_mx_backup_networks", s.BackupNetworks)
-	for _, char := range unescape(s.ExpansionFilter) {
+	for _, char := range postconf.Unescape(s.ExpansionFilter) {
 		e.expansion[char] = true
 	}
 	e.family = familyOf(s.Protocols)
@@ -239,34 +248,6 @@ func (c *compiler) network() {
 	} else if s.ProbeSender != "" {
 		e.probeSender.Address = e.deps.Rewrite.Rewrite(rewrite.Local, s.ProbeSender)
 	}
-}
-
-// unescape reads the escapes of a C string.
-func unescape(s string) []byte {
-	const letters, values = "abfnrtv", "\a\b\f\n\r\t\v"
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			out = append(out, s[i])
-			continue
-		}
-		i++
-		if at := strings.IndexByte(letters, s[i]); at >= 0 {
-			out = append(out, values[at])
-			continue
-		}
-		n, digits := 0, 0
-		for ; digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7'; digits++ {
-			n = n*8 + int(s[i+digits]-'0')
-		}
-		if digits == 0 {
-			out = append(out, s[i])
-			continue
-		}
-		out = append(out, byte(n))
-		i += digits - 1
-	}
-	return out
 }
 
 // familyOf is the address family that inet_protocols leaves.

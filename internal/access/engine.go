@@ -10,6 +10,7 @@ import (
 
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/limits"
 	"postroad/internal/mail"
 	"postroad/internal/policy"
 	"postroad/internal/postconf"
@@ -34,6 +35,11 @@ type Verifier interface {
 	Ask(ctx context.Context, addr mail.Address, wait time.Duration) (verify.Status, string, error)
 }
 
+// Limiter counts what clients do. *limits.Counters is one.
+type Limiter interface {
+	Ask(rule, key string, windows []limits.Window, n int, count bool) (used []limits.Use, full *limits.Use)
+}
+
 // Deps are the rooms that access control uses.
 type Deps struct {
 	Tables  *table.Set
@@ -42,6 +48,8 @@ type Deps struct {
 	// Verify answers for reject_unverified_sender and its like; nil makes them
 	// defer.
 	Verify Verifier
+	// Limits counts for postroad_limit; nil makes it defer.
+	Limits Limiter
 	// Log gets what concerns no session; Request.Log the rest.
 	Log *event.Logger
 }

@@ -103,15 +103,16 @@ func (m *macros) lookup(name string) (string, bool) {
 	case "rbl_class":
 		return m.class, true
 	}
-	return m.c.sessionMacro(name)
+	return m.c.req.Macro(name, m.c.e.deps.Rewrite.Myhostname())
 }
 
-// sessionMacro is a $name about the session.
-func (c *Checker) sessionMacro(name string) (string, bool) {
-	p := &c.req.Session.Client
+// Macro is a $name about the session, in a text for the client of the server
+// hostname. It tells whether there is such a name.
+func (r *Request) Macro(name, hostname string) (string, bool) {
+	p := &r.Session.Client
 	switch name {
 	case "server_name":
-		return c.e.deps.Rewrite.Myhostname(), true
+		return hostname, true
 	case "client":
 		return p.String(), true
 	case "client_port":
@@ -123,15 +124,15 @@ func (c *Checker) sessionMacro(name string) (string, bool) {
 	case "reverse_client_name":
 		return p.ReverseName, true
 	case "helo_name":
-		return c.req.Helo, true
+		return r.Helo, true
 	case "localtime":
 		return time.Now().Format("Jan 02 15:04:05"), true
 	}
 	if suffix, ok := strings.CutPrefix(name, "sender"); ok {
-		return addressMacro(c.req.Sender, c.req.HasSender, suffix)
+		return addressMacro(r.Sender, r.HasSender, suffix)
 	}
 	if suffix, ok := strings.CutPrefix(name, "recipient"); ok {
-		return addressMacro(c.req.Recipient, c.req.Recipient != "", suffix)
+		return addressMacro(r.Recipient, r.Recipient != "", suffix)
 	}
 	return "", false
 }

@@ -18,6 +18,8 @@ const (
 	// argDomain is a list in the DNS, argServer a policy server.
 	argDomain
 	argServer
+	// argLimit is what is counted, see the room limits.
+	argLimit
 )
 
 // status tells what we can do with a word.
@@ -55,6 +57,7 @@ func genericRows() []row {
 		{name: warnIfReject, run: nil}, // a prefix, see Checker.run
 		{name: "sleep", arg: argSeconds, run: sleep},
 		{name: "check_policy_service", arg: argServer, run: checkPolicy},
+		{name: "postroad_limit", arg: argLimit, run: checkLimit},
 		{name: "reject_unauth_pipelining", run: rejectPipelining},
 		{name: "reject_plaintext_session", run: rejectPlaintext},
 	}

@@ -56,6 +56,9 @@ type Settings struct {
 	Stress         string        `postconf:"stress"`
 	CompatLevel    string        `postconf:"compatibility_level"`
 	MailVersion    string        `postconf:"mail_version"`
+	// The networks that limits count.
+	PrefixV4 int `postconf:"smtpd_client_ipv4_prefix_length"`
+	PrefixV6 int `postconf:"smtpd_client_ipv6_prefix_length"`
 	// Verification of addresses.
 	VerifyService   string        `postconf:"address_verify_service_name"`
 	PollCount       int           `postconf:"address_verify_poll_count"`

@@ -21,7 +21,7 @@ type Step struct {
 	// Outcome is "no match", "action" for something that a table wants done and
 	// that decides nothing, "warned" for a refusal behind warn_if_reject, "permit", "reject", "deferred" when the rule asks for
 	// a refusal in case the command would be permitted, or "not asked" for a policy
-	// server, which would remember the question.
+	// server, which would remember the question. A limit says what is used of it.
 	Outcome string
 	// Status is the reply of a refusal.
 	Status mail.Status
@@ -56,8 +56,14 @@ func (c *Checker) step(r *rule, o outcome, held bool) {
 		s.Outcome = "action"
 	case r.policy != nil:
 		s.Outcome = "not asked"
+	case c.note != "":
+		s.Outcome = c.note
 	default:
 		s.Outcome = "no match"
 	}
+	if c.note != "" && s.Outcome != c.note {
+		s.Outcome += ", " + c.note
+	}
+	c.note = ""
 	c.trace(s)
 }

@@ -131,8 +131,28 @@ func (m *Message) headerLine(line []byte) {
 		m.grow(0, rest)
 		return
 	}
-	m.endHeader()
+	m.endHeaderAt(line)
 	m.mime.afterHeader(m, line)
+}
+
+// The values of non_empty_end_of_header_action.
+const (
+	fixQuietly   = "fix_quietly"
+	addMIMEError = "add_header"
+	rejectAbrupt = "reject"
+)
+
+// endHeaderAt ends the header at a line that is no field of it: an empty one, or
+// else the site may want to hear of it.
+func (m *Message) endHeaderAt(line []byte) {
+	abrupt := len(line) > 0 && m.mime.state == inPrimary
+	if abrupt && m.mime.abrupt == rejectAbrupt {
+		m.mimeError("primary header was terminated with non-empty line", line)
+	}
+	m.endHeader()
+	if abrupt && m.mime.abrupt == addMIMEError {
+		m.putLine("MIME-Error: message header was not terminated by empty line")
+	}
 }
 
 // grow appends text to the field, cutting it at header_size_limit.

@@ -35,6 +35,8 @@ type walker struct {
 	limits  limits
 	strict  strictness
 	checked bool
+	// abrupt is what is done about a header that no empty line ends.
+	abrupt string
 	// broken is what a strict_* setting does not accept; the message is refused
 	// at its end.
 	broken string
@@ -66,9 +68,13 @@ const (
 func (w *walker) init(s *Service, checks bool) {
 	set := &s.set
 	w.limits = limits{set.Nesting, set.BoundaryLength}
-	w.strict = strictness{set.Strict8Bit || set.Strict7Bit, set.Strict8Bit || set.StrictBody, set.StrictDomain}
-	w.follow = !set.NoMIME && (checks && s.wantMIME || w.strict != strictness{})
 	w.checked = checks && !s.bodyChecks.Empty()
+	if !checks || set.NoMIME {
+		return
+	}
+	w.strict = strictness{set.Strict8Bit || set.Strict7Bit, set.Strict8Bit || set.StrictBody, set.StrictDomain}
+	w.follow = s.wantMIME
+	w.abrupt = set.NonEmptyEnd
 }
 
 // inHeader tells that header lines are expected.

@@ -67,6 +67,9 @@ func (m *Message) fromLine() string {
 	if name == "" {
 		return "From: " + sender.External()
 	}
+	if hasEightBit([]byte(name)) {
+		return m.encodedFrom(cleanName(name))
+	}
 	if m.s.set.HeaderFrom == "obsolete" {
 		if !balanced(name) {
 			name = strings.NewReplacer("(", `\(`, ")", `\)`, `\`, `\\`).Replace(name)
@@ -79,6 +82,20 @@ func (m *Message) fromLine() string {
 		name = strings.Join(strings.Fields(name), " ")
 	}
 	return "From: " + name + " <" + sender.External() + ">"
+}
+
+// encodedFrom is fromLine for a name that is not ASCII.
+func (m *Message) encodedFrom(name string) string {
+	sender, charset := m.env.Sender.External(), m.s.set.NameCharset
+	if m.s.set.HeaderFrom == "obsolete" {
+		if words := encodeWords(name, charset, commentSpecials); words != "" {
+			return foldWords("From: " + sender + "\n(" + words + ")")
+		}
+	} else if words := encodeWords(name, charset, phraseSpecials); words != "" {
+		return foldWords("From: " + words + "\n<" + sender + ">")
+	}
+	m.s.deps.Log.Warnf("cannot encode the name of %s with full_name_encoding_charset %s", sender, charset)
+	return "From: " + sender
 }
 
 // balanced tells whether s can stand in a comment as it is.

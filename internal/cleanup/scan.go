@@ -164,7 +164,7 @@ func (s *scanner) line(line []byte) {
 func (s *scanner) bodyPiece(p []byte, last bool) {
 	m := s.m
 	if m.mime.inHeader() {
-		m.endHeader()
+		m.endHeaderAt(p)
 		m.mime.enterBody(m)
 	}
 	m.bodyLine(p, !s.piece, last)

@@ -164,8 +164,11 @@ func (b *builder) build() {
 		s.drop[strings.ToLower(name)] = true
 	}
 	s.autoUTF8 = set.SMTPUTF8 && (slices.Contains(set.Autodetect, "sendmail") || slices.Contains(set.Autodetect, "all"))
-	s.strip = unescape(set.StripCharacters)
-	s.reject = unescape(set.RejectChars)
+	s.strip = postconf.Unescape(set.StripCharacters)
+	s.reject = postconf.Unescape(set.RejectChars)
+	if !slices.Contains([]string{fixQuietly, addMIMEError, rejectAbrupt}, set.NonEmptyEnd) {
+		b.problem("non_empty_end_of_header_action", "bad non_empty_end_of_header_action value: '"+set.NonEmptyEnd+"'")
+	}
 	checks := s.checks()
 	strict := set.Strict7Bit || set.Strict8Bit || set.StrictBody || set.StrictDomain
 	s.wantMIME = checks || strict
@@ -199,38 +202,6 @@ func (b *builder) problem(param, text string) {
 	b.problems = append(b.problems, postconf.Problem{
 		Fatal: true, Origin: postconf.Origin{File: param}, Text: text,
 	})
-}
-
-// unescape reads the C escapes of message_strip_characters.
-func unescape(s string) []byte {
-	if s == "" {
-		return nil
-	}
-	letters := map[byte]byte{'a': '\a', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
-	var out []byte
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			out = append(out, s[i])
-			continue
-		}
-		i++
-		if c, ok := letters[s[i]]; ok {
-			out = append(out, c)
-			continue
-		}
-		n, digits := 0, 0
-		for digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7' {
-			n = n*8 + int(s[i+digits]-'0')
-			digits++
-		}
-		if digits == 0 {
-			out = append(out, s[i])
-			continue
-		}
-		i += digits - 1
-		out = append(out, byte(n))
-	}
-	return out
 }
 
 // checks tells whether content is looked at at all.

@@ -18,6 +18,7 @@ type Settings struct {
 	Undisclosed     string   `postconf:"undisclosed_recipients_header"`
 	DropHeaders     []string `postconf:"message_drop_headers"`
 	HeaderFrom      string   `postconf:"header_from_format"`
+	NameCharset     string   `postconf:"full_name_encoding_charset"`
 	RemoteDomain    string   `postconf:"remote_header_rewrite_domain"`
 	ReplaceStray    bool     `postconf:"cleanup_replace_stray_cr_lf"`
 	StripCharacters string   `postconf:"message_strip_characters"`
@@ -34,6 +35,9 @@ type Settings struct {
 	Strict8Bit    bool     `postconf:"strict_8bitmime"`
 	StrictBody    bool     `postconf:"strict_8bitmime_body"`
 	StrictDomain  bool     `postconf:"strict_mime_encoding_domain"`
+	// NonEmptyEnd is what is done about a header that no empty line ends:
+	// fix_quietly, add_header or reject.
+	NonEmptyEnd string `postconf:"non_empty_end_of_header_action"`
 	// Addresses.
 	CanonicalMaps      []string `postconf:"canonical_maps"`
 	CanonicalClasses   []string `postconf:"canonical_classes"`

@@ -24,6 +24,7 @@ func Commands() []Command {
 		{"check", nil, runCheck, "report what is wrong with the configuration", LogNever, false},
 		{"explain", nil, runExplain, "tell what would become of a message, step by step", LogNever, false},
 		{"help", nil, runHelp, "list the commands", LogNever, false},
+		{"limits", nil, runLimits, "list or reset the counters of postroad_limit", LogNever, false},
 		{"mailq", nil, runMailq, "list the mail queue", LogByServer, false},
 		{"postcat", nil, runPostcat, "show a message of the queue", LogNever, false},
 		{"postconf", nil, runPostconf, "show and edit the configuration", LogNever, false},

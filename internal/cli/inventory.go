@@ -31,6 +31,21 @@ func AllSettings() []any {
 	}
 }
 
+// Implemented are the parameters that count: those of a Settings struct, those of
+// elsewhere, and the numbers of queue manager and master.
+func Implemented() map[string]bool {
+	all := postconf.Tagged(AllSettings()...)
+	for _, name := range elsewhere {
+		all[name] = true
+	}
+	postconf.Params(func(p *postconf.Param) {
+		if qmgr.ReadsLimit(p.Name) {
+			all[p.Name] = true
+		}
+	})
+	return all
+}
+
 // elsewhere are parameters that no Settings struct has and that count all the
 // same: the configuration itself, the master and the inventory read them.
 var elsewhere = []string{
@@ -40,6 +55,11 @@ var elsewhere = []string{
 	"default_cache_db_type", "mail_release_date", "process_id", "process_name", "service_name",
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
+	// sessions of cmd/postroad read it.
+	"queue_minfree",
+	// Values that others are made of: ${service_name} and the like, the default of
+	// every *_tempfail_action, the type of the caches.
+	"default_cache_db_type", "mail_release_date", "postroad_version", "process_id", "process_name", "reject_tempfail_action", "service_name",
 	// The inventory reports what smtpd counts.
 	"anvil_status_update_time",
 }

@@ -345,3 +345,17 @@ func (q *fakeQueue) Flush(_ context.Context, f control.Flush) error {
 func (q *fakeQueue) Pickup(context.Context) error { return nil }
 func (q *fakeQueue) Reload(context.Context) error { return nil }
 func (q *fakeQueue) Stop(context.Context) error   { return nil }
+
+func (*fakeQueue) Limits(_ context.Context, sel control.LimitSelection, yield func(*control.Limit) error) error {
+	if sel.Key != "" && sel.Key != "alice" {
+		return nil
+	}
+	return yield(&control.Limit{Rule: "out", Key: "alice", Used: []control.LimitUse{{Per: time.Hour, Used: 3}, {Per: 24 * time.Hour, Used: 40}}})
+}
+
+func (*fakeQueue) ResetLimits(_ context.Context, sel control.LimitSelection) (int, error) {
+	if sel.Key == "nobody" {
+		return 0, nil
+	}
+	return 1, nil
+}

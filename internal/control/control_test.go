@@ -66,7 +66,18 @@ func (f *fake) Status(context.Context) (Status, error) {
 func (f *fake) Flush(_ context.Context, fl Flush) error { return f.note("flush %s %s", fl.ID, fl.Site) }
 func (f *fake) Pickup(context.Context) error            { return f.note("pickup") }
 func (f *fake) Reload(context.Context) error            { return f.note("reload") }
-func (f *fake) Stop(context.Context) error              { return f.note("stop") }
+func (f *fake) Limits(_ context.Context, s LimitSelection, yield func(*Limit) error) error {
+	for _, key := range []string{"alice", "bob"} {
+		if err := yield(&Limit{Rule: s.Rule, Key: key, Used: []LimitUse{{time.Hour, 3}}}); err != nil {
+			return err
+		}
+	}
+	return f.note("limits %s %s", s.Rule, s.Key)
+}
+func (f *fake) ResetLimits(_ context.Context, s LimitSelection) (int, error) {
+	return 7, f.note("reset %s %s", s.Rule, s.Key)
+}
+func (f *fake) Stop(context.Context) error { return f.note("stop") }
 
 // serve runs a server on a socket of its own.
 func serve(t *testing.T, f *fake, p Policy) *Client {
@@ -236,7 +247,7 @@ func TestLog(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	yes := func(int) bool { return true }
-	all := []Op{OpStatus, OpList, OpFlush, OpPickup, OpDelete, OpHold, OpRelease, OpRequeue, OpExpire, OpExpireRelease, OpCat, OpReload, OpStop, OpLog}
+	all := []Op{OpStatus, OpList, OpFlush, OpPickup, OpDelete, OpHold, OpRelease, OpRequeue, OpExpire, OpExpireRelease, OpCat, OpReload, OpStop, OpLog, OpLimits, OpLimitsReset}
 	tests := []struct {
 		name string
 		p    Policy
@@ -361,5 +372,25 @@ func TestShowq(t *testing.T) {
 		"original_recipient|\"a b\"@x.test|recipient|\"a b\"@x.test|log_class||reason|||" + "|"
 	if got := strings.ReplaceAll(out.String(), "\x00", "|"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	c := serve(t, f, Policy{Owner: os.Getuid()})
+	var got []string
+	err := c.Limits(context.Background(), LimitSelection{Rule: "r"}, func(l *Limit) error {
+		got = append(got, fmt.Sprintf("%s %s %v", l.Rule, l.Key, l.Used))
+		return nil
+	})
+	if want := []string{"r alice [{1h0m0s 3}]", "r bob [{1h0m0s 3}]"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if n, err := c.ResetLimits(context.Background(), LimitSelection{Rule: "r", Key: "bob"}); n != 7 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if want := []string{"limits r ", "reset r bob"}; !slices.Equal(f.calls, want) {
+		t.Errorf("%q, want %q", f.calls, want)
 	}
 }

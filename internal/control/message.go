@@ -11,8 +11,8 @@ import (
 type Op string
 
 // The operations. Status, Pickup and Log may be asked by anybody who can reach the
-// socket, List and Flush by those whom Policy lets; Delete to ExpireRelease, Cat,
-// Reload and Stop are for the owner.
+// socket, List and Flush by those whom Policy lets; all others are for the
+// owner.
 const (
 	OpStatus  Op = "status"
 	OpList    Op = "list"
@@ -30,6 +30,9 @@ const (
 	OpStop          Op = "stop"
 	// OpLog writes a line to the mail log.
 	OpLog Op = "log"
+	// OpLimits lists the counters of postroad_limit, OpLimitsReset forgets some.
+	OpLimits      Op = "limits"
+	OpLimitsReset Op = "limits-reset"
 )
 
 // Request is what a command asks.
@@ -43,6 +46,8 @@ type Request struct {
 	ID mail.QueueID
 	// Line is for OpLog.
 	Line Line
+	// Limits is for OpLimits and OpLimitsReset.
+	Limits LimitSelection
 }
 
 // Line is a line for the mail log of a command that may not write there itself.
@@ -137,6 +142,7 @@ type reply struct {
 	Count   int            `json:",omitempty"`
 	Message *message       `json:",omitempty"`
 	Data    []byte         `json:",omitempty"`
+	Limit   *Limit         `json:",omitempty"`
 }
 
 // message is Message on the wire; recipients and content follow in pieces.

@@ -38,6 +38,10 @@ type Handler interface {
 	Pickup(ctx context.Context) error
 	// Reload builds a new generation; its error is shown to the administrator.
 	Reload(ctx context.Context) error
+	// Limits calls yield for counters of postroad_limit, ResetLimits sets some to
+	// zero.
+	Limits(ctx context.Context, s LimitSelection, yield func(*Limit) error) error
+	ResetLimits(ctx context.Context, s LimitSelection) (int, error)
 	// Stop begins a clean end; it does not wait for it.
 	Stop(ctx context.Context) error
 }
@@ -200,6 +204,11 @@ func (s *Server) answer(ctx context.Context, req *Request, w *replies) {
 		w.end(reply{}, s.Handler.Stop(ctx))
 	case OpLog:
 		w.end(reply{}, s.write(&req.Line))
+	case OpLimits:
+		w.end(reply{}, s.Handler.Limits(ctx, req.Limits, func(l *Limit) error { return w.send(reply{Limit: l}) }))
+	case OpLimitsReset:
+		n, err := s.Handler.ResetLimits(ctx, req.Limits)
+		w.end(reply{Count: n}, err)
 	case OpCat:
 		m, err := s.Handler.Cat(ctx, req.ID)
 		if err == nil {

@@ -26,6 +26,9 @@ type LogOptions struct {
 	Hostname string
 	// Location is the time zone; nil means the local one.
 	Location *time.Location
+	// Internal shows addresses as they are, and not quoted as in a message
+	// (info_log_address_format).
+	Internal bool
 	// Metrics, when set, counts the events.
 	Metrics *Metrics
 	// Open, when set, opens the file at start and at every Reopen; it is for a
@@ -73,6 +76,7 @@ type form struct {
 	location *time.Location
 	syslog   bool
 	facility int
+	internal bool
 }
 
 // change is a request to the writer: another destination, or to open the same
@@ -110,7 +114,7 @@ func OpenLog(opt LogOptions) (*Log, error) {
 
 // open opens the destination and decides the form of the lines.
 func (opt *LogOptions) open() (form, output, error) {
-	f := form{location: opt.Location}
+	f := form{location: opt.Location, internal: opt.Internal}
 	f.host, _, _ = strings.Cut(opt.Hostname, ".")
 	if f.host == "" {
 		f.host = "localhost"
@@ -199,6 +203,9 @@ func (l *Log) appendLine(dst []byte, when time.Time, tag string, pid int, e Even
 	dst = append(dst, "]: "...)
 	text := len(dst)
 	dst = e.AppendText(dst)
+	if l.form.internal {
+		dst = unquote(dst, text)
+	}
 	if code := severityCode(dst[text:]); l.form.syslog && code != severityInfo {
 		// The severity shows in the text only. In its place: no facility has
 		// severities of different widths.

@@ -24,6 +24,8 @@ type Metrics struct {
 	Sessions    *prometheus.GaugeVec
 	// Rejects counts refusals by SMTP stage ("RCPT") and reply code ("550").
 	Rejects *prometheus.CounterVec
+	// Limited counts commands beyond a limit of postroad_limit, by its name.
+	Limited *prometheus.CounterVec
 	// Screened counts what postscreen found out about clients, by finding.
 	Screened *prometheus.CounterVec
 	// Logins counts authentications by mechanism and result ("ok", "failed", "error",
@@ -57,6 +59,7 @@ func NewMetrics() *Metrics {
 	m.Connections = m.counters("smtpd_connections_total", "SMTP clients that connected, by master.cf service.", "service")
 	m.Sessions = m.gauges("smtpd_sessions", "SMTP clients connected now, by master.cf service.", "service")
 	m.Rejects = m.counters("smtpd_rejects_total", "SMTP commands refused, by protocol stage and reply code.", "stage", "code")
+	m.Limited = m.counters("smtpd_limited_total", "SMTP commands beyond a limit of postroad_limit, by its name.", "limit")
 	m.Screened = m.counters("postscreen_findings_total", "What was found out about clients before the SMTP server, by finding.", "finding")
 	m.Logins = m.counters("smtpd_logins_total", "Authentication attempts, by mechanism and result.", "mechanism", "result")
 	m.Received = m.counters("messages_received_total", "Messages accepted into the queue, by origin.", "origin")

@@ -177,6 +177,18 @@ func (e *Decision) Count(m *Metrics) {
 	}
 }
 
+// LimitReached says that a limit of the site has no room for a command, whatever is
+// done about it.
+type LimitReached struct {
+	// Decision has the command; its status is the text.
+	Decision
+	// Rule is the name of the limit, which comes from main.cf.
+	Rule string
+}
+
+// Count implements Counter.
+func (e *LimitReached) Count(m *Metrics) { m.Limited.WithLabelValues(e.Rule).Inc() }
+
 // ProxyVerdict is what the filter of smtpd_proxy_filter said to a message.
 type ProxyVerdict struct {
 	// Decision has the transaction; its action and status are of no use here.

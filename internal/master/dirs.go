@@ -122,8 +122,12 @@ func (p *Program) MakeDirs(s *Settings) error {
 // logOptions says where the settings want the mail log. open, when not nil,
 // opens the log file for a process that may not do it itself.
 func logOptions(s *Settings, open func() (*os.File, error)) (event.LogOptions, error) {
+	if f := s.AddressFormat; f != "external" && f != "internal" {
+		return event.LogOptions{}, fmt.Errorf("invalid parameter setting \"info_log_address_format = %s\"", f)
+	}
 	return event.LogOptions{
-		File: s.MaillogFile, Mode: s.LogMode(), Facility: s.SyslogFacility, Hostname: s.Myhostname, Open: open,
+		Internal: s.AddressFormat == "internal",
+		File:     s.MaillogFile, Mode: s.LogMode(), Facility: s.SyslogFacility, Hostname: s.Myhostname, Open: open,
 	}, event.CheckLogFile(s.MaillogFile, s.MaillogFilePrefixes)
 }
 

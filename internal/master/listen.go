@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"postroad/internal/postconf"
+	"postroad/internal/wire"
 )
 
 // endpoint is one address that an inet service listens on.
@@ -20,6 +21,8 @@ type endpoint struct {
 	// network is tcp4 or tcp6, addr what to bind.
 	network string
 	addr    netip.AddrPort
+	// window is tcp_windowsize, 0 for what the system thinks best.
+	window int
 }
 
 // key names an endpoint across generations and processes.
@@ -77,7 +80,7 @@ func serviceEndpoints(cfg *postconf.Config, svc *postconf.Service) ([]endpoint, 
 			if a.Is6() {
 				network = "tcp6"
 			}
-			all = append(all, endpoint{service: svc, network: network, addr: netip.AddrPortFrom(a, n)})
+			all = append(all, endpoint{service: svc, network: network, window: s.WindowSize, addr: netip.AddrPortFrom(a, n)})
 		}
 	}
 	if len(all) == 0 {
@@ -176,6 +179,7 @@ func bindOne(e endpoint) (*os.File, error) {
 	var lc net.ListenConfig
 	// Multipath TCP would bypass port rules of the sandbox.
 	lc.SetMultipathTCP(false)
+	lc.Control = wire.Window(e.window)
 	ln, err := lc.Listen(context.Background(), e.network, e.addr.String())
 	if err != nil {
 		cause := err

@@ -12,7 +12,9 @@ type Settings struct {
 	// QueueDirectory is where pid, public, private and maildrop lie; DataDirectory
 	// is for files that only the mail owner writes.
 	QueueDirectory string `postconf:"queue_directory"`
-	DataDirectory  string `postconf:"data_directory"`
+	// WindowSize is the size of the buffers of TCP sockets, 0 for the system's.
+	WindowSize    int    `postconf:"tcp_windowsize"`
+	DataDirectory string `postconf:"data_directory"`
 	// MailOwner is the user the worker runs as, SetgidGroup the group of the
 	// commands that any user may run.
 	MailOwner   string `postconf:"mail_owner"`
@@ -33,6 +35,7 @@ type Settings struct {
 	Environment  []string      `postconf:"export_environment"`
 	// Maillog and Syslog parameters say where the log goes.
 	MaillogFile            string   `postconf:"maillog_file"`
+	AddressFormat          string   `postconf:"info_log_address_format"`
 	MaillogFilePrefixes    []string `postconf:"maillog_file_prefixes"`
 	MaillogFilePermissions string   `postconf:"maillog_file_permissions"`
 	SyslogFacility         string   `postconf:"syslog_facility"`

@@ -72,6 +72,9 @@ const (
 	tableWaits   = "a table that cannot be opened defers the mail that needs it, and is tried again"
 	onePID       = "the file is pid/master.pid below the queue directory"
 	knownPorts   = "these names are always known; others are those of the system"
+	noQMQP       = "there is no QMQP server: the service is named at the start, and nobody listens for it"
+	ownResolver  = "the resolver reads the lifetime of negative answers itself"
+	ownHeaders   = "header_size_limit bounds the addresses of a header, which are read in proportion to its length"
 )
 
 // Param is one parameter. For String, Min and Max bound the length in bytes, for

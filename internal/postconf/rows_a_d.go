@@ -121,7 +121,7 @@ var rowsAtoD = []Param{
 	{"disable_mime_output_conversion", "no", Bool, 0, 0, 0, Planned, ""},
 	{"disable_verp_bounces", "no", Bool, 0, 0, 0, Planned, ""},
 	{"disable_vrfy_command", "no", Bool, 0, 0, 0, Planned, ""},
-	{"dns_ncache_ttl_fix_enable", "no", Bool, 0, 0, 0, Planned, ""},
+	{"dns_ncache_ttl_fix_enable", "no", Bool, 0, 0, 0, Different, ownResolver},
 	{"dnsblog_reply_delay", "0s", Time, 's', 0, 0, Planned, ""},
 	{"dnsblog_service_name", "dnsblog", String, 0, 1, 0, Different, oneProcess},
 	{"dnssec_probe", "ns:.", String, 0, 0, 0, Planned, ""},

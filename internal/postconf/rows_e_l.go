@@ -31,7 +31,7 @@ var rowsEtoL = []Param{
 	{"full_name_encoding_charset", "utf-8", String, 0, 1, 0, Planned, ""},
 	{"hash_queue_depth", "1", Int, 0, 1, 0, Different, ownQueue},
 	{"hash_queue_names", "deferred, defer", String, 0, 1, 0, Different, ownQueue},
-	{"header_address_token_limit", "10240", Int, 0, 1, 0, Planned, ""},
+	{"header_address_token_limit", "10240", Int, 0, 1, 0, Different, ownHeaders},
 	{"header_checks", "", String, 0, 0, 0, Planned, ""},
 	{"header_from_format", "standard", String, 0, 1, 0, Planned, ""},
 	{"header_size_limit", "102400", Int, 0, 1, 0, Planned, ""},

@@ -363,7 +363,7 @@ func (c *client) handOff() {
 // send says a reply, with a footer and as soft as configured; false means that the
 // client is gone.
 func (c *client) send(reply string) bool {
-	return c.write(c.footed(c.soften(reply)) + "\r\n")
+	return c.write(c.footed(reply) + "\r\n")
 }
 
 // soften makes a permanent refusal temporary under soft_bounce.

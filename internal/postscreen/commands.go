@@ -12,7 +12,9 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/postconf"
 	"postroad/internal/tlsmgr"
+	"postroad/internal/wire"
 )
 
 // command is a row of the command table.
@@ -322,25 +324,26 @@ func (c *client) handshake() bool {
 	return err == nil
 }
 
-// footed adds postscreen_reject_footer to a refusal.
+// footed makes a refusal as soft as configured and adds postscreen_reject_footer. The
+// maps are asked for the refusal as it was.
 func (c *client) footed(reply string) string {
 	if reply == "" || reply[0] != '4' && reply[0] != '5' {
 		return reply
 	}
-	template := c.set.Footer
+	template, soft := c.set.Footer, c.soften(reply)
 	if maps := c.srv.lists.footer; !maps.Empty() {
 		hit, err := maps.Lookup(c.ctx, reply)
-		if err != nil {
-			c.srv.log.Warnf("postscreen_reject_footer_maps: %v", err)
-		}
-		if hit.Found {
+		if err == nil && hit.Found { // the maps have said what is wrong
 			template = hit.Value
 		}
 	}
-	if template == "" {
-		return reply
+	text, err := wire.AddFooter(soft, template, func(line string) (string, error) {
+		return postconf.ExpandOnce(line, c.footerValue)
+	})
+	if err != nil {
+		c.srv.log.Warnf("reject footer: %v", err)
 	}
-	return addFooter(reply, template, c.footerValue, c.srv.log)
+	return text
 }
 
 // footerValue is what the names in a footer stand for. Parameters of main.cf are

@@ -92,34 +92,6 @@ func TestAccessList(t *testing.T) {
 	}
 }
 
-func TestFooter(t *testing.T) {
-	t.Parallel()
-	value := func(name string) (string, bool) {
-		if name == "unknown" {
-			return "", false
-		}
-		return "<" + name + ">", true
-	}
-	for _, tt := range []struct{ reply, template, want string }{
-		{"550 5.7.1 No", "Sorry", "550-5.7.1 No\r\n550 5.7.1 Sorry"},
-		{"550 5.7.1 No", `\c, sorry`, "550 5.7.1 No, sorry"},
-		{"550 5.7.1 No", `\c.\nSee $x\nand ${y}`, "550-5.7.1 No.\r\n550-5.7.1 See <x>\r\n550 5.7.1 and <y>"},
-		{"421 mx.test Busy", "Later", "421-mx.test Busy\r\n421 Later"},
-		{"550-5.7.1 a\r\n550 5.7.1 b", "c", "550-5.7.1 a\r\n550-5.7.1 b\r\n550 5.7.1 c"},
-		{"550 5.7.1 No", "${x", "550 5.7.1 No"},
-		{"550 5.7.1 No", "a$unknown", "550-5.7.1 No\r\n550 5.7.1 a"},
-	} {
-		if got := addFooter(tt.reply, tt.template, value, nil); got != tt.want {
-			t.Errorf("%q with %q: %q, want %q", tt.reply, tt.template, got, tt.want)
-		}
-	}
-	if got := unescape(`\t\40\\a\101\x`); got != "\t \\aAx" {
-		t.Errorf("unescaped %q", got)
-	}
-}
-
-// TestCacheFile: a restart remembers, a broken file does no harm, and the file
-// does not grow with the number of visits.
 func TestCacheFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

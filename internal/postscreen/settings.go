@@ -102,5 +102,6 @@ type TLSSettings struct {
 	RequireCert        bool     `postconf:"tlsproxy_tls_req_ccert"`
 	CAFile             string   `postconf:"tlsproxy_tls_CAfile"`
 	CAPath             string   `postconf:"tlsproxy_tls_CApath"`
+	VerifyDepth        int      `postconf:"tlsproxy_tls_ccert_verifydepth"`
 	Digest             string   `postconf:"tlsproxy_tls_fingerprint_digest"`
 }

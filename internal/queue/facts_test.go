@@ -1,9 +1,12 @@
 package queue
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 func TestFacts(t *testing.T) {
@@ -53,5 +56,57 @@ func TestFacts(t *testing.T) {
 	n := 0
 	if err := one.Each(func(string, string) bool { n++; return false }); err != nil || n != 1 {
 		t.Errorf("stopped after %d: %v", n, err)
+	}
+}
+
+// narrow is a file system with little room.
+type narrow struct {
+	vfs.FS
+	free uint64
+}
+
+func (n narrow) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: n.free, TotalBytes: 1 << 30}, nil
+}
+
+// TestSpace asks for one and a half times the largest message, and for what
+// queue_minfree wants in any case.
+func TestSpace(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Options{Dir: "spool", FS: narrow{vfs.NewMem(), 3000}, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for _, tt := range []struct {
+		limit, free int64
+		want        error
+	}{{0, 0, nil}, {2000, 0, nil}, {2001, 0, ErrFull}, {0, 2999, nil}, {0, 3000, ErrFull}, {1000, 3000, ErrFull}} {
+		if got := s.CheckSpace(tt.limit, tt.free); !errors.Is(got, tt.want) {
+			t.Errorf("limit %d, free %d: %v", tt.limit, tt.free, got)
+		}
+	}
+}
+
+// TestFactsSync keeps what was synced through a crash.
+func TestFactsSync(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewCrashableMem()
+	s, err := Open(Options{Dir: "spool", FS: mem, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := s.Facts("room")
+	if err := errors.Join(f.Put("a", "1"), f.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	_ = s.Close()
+	if s, err = Open(Options{Dir: "spool", FS: clone, Reserve: -1}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if value, found, err := s.Facts("room").Get("a"); value != "1" || !found || err != nil {
+		t.Errorf("%q, %v, %v", value, found, err)
 	}
 }

@@ -341,8 +341,8 @@ func (s *Store) Err() error {
 
 // CheckSpace returns ErrFull when a message of limit bytes might not fit. As in
 // Postfix one and a half times the limit must be free; a limit of 0 asks for
-// any room at all.
-func (s *Store) CheckSpace(limit int64) error {
+// any room at all. More than free bytes must be there in any case.
+func (s *Store) CheckSpace(limit, free int64) error {
 	if err := s.Err(); err != nil {
 		return err
 	}
@@ -352,6 +352,9 @@ func (s *Store) CheckSpace(limit int64) error {
 	usage, err := s.opt.FS.GetDiskUsage(s.opt.Dir)
 	if err != nil {
 		return nil // a file system that cannot tell is asked by writing
+	}
+	if free > 0 && usage.AvailBytes <= uint64(free) {
+		return ErrFull
 	}
 	if limit > 0 && usage.AvailBytes/3*2 < uint64(limit) {
 		return ErrFull

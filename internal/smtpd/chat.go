@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 )
 
@@ -85,12 +86,24 @@ func (c *chat) heard(line []byte) {
 	if c.wanted == 0 {
 		return
 	}
+	c.add(" In:  ", withoutSecret(line))
+}
+
+// withoutSecret is a command as others may see it.
+func withoutSecret(line []byte) []byte {
 	if len(line) > 5 && bytes.EqualFold(line[:5], []byte("AUTH ")) {
 		if words := bytes.Fields(line); len(words) > 2 {
-			line = append(bytes.Join(words[:2], []byte(" ")), " (not shown)"...)
+			return append(bytes.Join(words[:2], []byte(" ")), " (not shown)"...)
 		}
 	}
-	c.add(" In:  ", line)
+	return line
+}
+
+// debug logs a line of the dialogue with a client of debug_peer_list.
+func (s *session) debug(sign string, line []byte) {
+	if s.flags.debug {
+		s.log.Infof("%s %s: %s", sign, s.client(), event.AppendEscaped(nil, line))
+	}
 }
 
 // said notes a reply.
@@ -98,8 +111,8 @@ func (c *chat) said(code int, enhanced, text string) {
 	if c.wanted == 0 {
 		return
 	}
-	if code >= 400 && !c.judged {
-		c.seen |= classify(code, enhanced)
+	if !c.judged {
+		c.seen |= c.classOf(code, enhanced)
 	}
 	c.judged = false
 	number := strconv.Itoa(code)
@@ -119,6 +132,15 @@ func (c *chat) said(code int, enhanced, text string) {
 		}
 		text = rest
 	}
+}
+
+// classOf tells the class of a reply; one that is no error, or of which nobody
+// wants to hear, has none.
+func (c *chat) classOf(code int, enhanced string) class {
+	if c.wanted == 0 || code < 400 {
+		return 0
+	}
+	return classify(code, enhanced)
 }
 
 // classify tells the class of an error by its reply.

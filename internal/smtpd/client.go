@@ -69,6 +69,7 @@ func (s *session) classify() {
 		}
 		return ok
 	}
+	f.debug = s.set.DebugLevel > 0 && in("debug_peer_list", l.Debug)
 	f.xclient = in("smtpd_authorized_xclient_hosts", l.Xclient)
 	f.xforward = in("smtpd_authorized_xforward_hosts", l.Xforward)
 	f.verp = in("smtpd_authorized_verp_clients", l.VERP)
@@ -136,9 +137,6 @@ func (s *session) admit(stage string) bool {
 	s.flags.denied = true
 	s.errors++
 	s.status(v.Status)
-	if v.Action == mail.Disconnect {
-		s.flags.hangup = true
-	}
 	return false
 }
 

@@ -100,8 +100,8 @@ func (s *session) endContent(bareLF bool) {
 		st := mail.Status{Code: s.set.BareNewlineCode, Enhanced: "5.5.2", Text: s.set.Hostname + " Error: bare <LF> received"}
 		s.soleRecipient()
 		s.logReject(stage, mail.Status{Text: "bare <LF> received"})
-		s.abort()
 		s.status(st)
+		s.abort()
 		return
 	}
 	if s.access != nil {
@@ -120,13 +120,12 @@ func (s *session) endContent(bareLF bool) {
 			st.Text = "Ok: " + itoa64(s.tx.bytes) + " bytes queued as " + string(s.tx.id)
 		}
 	}
-	filter := s.tx.msg.Objected()
-	s.clear()
-	if filter {
+	if s.tx.msg.Objected() {
 		s.filterReply(st)
-		return
+	} else {
+		s.status(st)
 	}
-	s.status(st)
+	s.clear()
 }
 
 // bareLF takes note of a line feed without carriage return; it tells whether

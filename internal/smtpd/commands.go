@@ -95,19 +95,22 @@ func equalFold(word []byte, upper string) bool {
 
 // dispatch serves one command line.
 func (s *session) dispatch(line []byte) {
-	verb, args := wire.Verb(line)
 	s.code = 0
+	if s.set.UTF8 && !utf8.Valid(line) {
+		s.senseless("Error: bad UTF-8 syntax")
+		return
+	}
+	line, ok := s.edit(line)
+	if !ok {
+		return
+	}
+	verb, args := wire.Verb(line)
 	if s.srv.proxy != nil {
 		s.line = string(line)
 	}
 	switch {
-	case s.set.UTF8 && !utf8.Valid(line):
-		s.reply(500, "5.5.2", "Error: bad UTF-8 syntax")
-		s.errors++
-		return
 	case len(verb) == 0:
-		s.reply(500, "5.5.2", "Error: bad syntax")
-		s.errors++
+		s.senseless("Error: bad syntax")
 		return
 	case s.isNoop(verb):
 		s.reply(250, "2.0.0", "Ok")
@@ -120,6 +123,14 @@ func (s *session) dispatch(line []byte) {
 		commands[index].run(s, string(args))
 	}
 	s.account(index)
+}
+
+// senseless answers a line that is no command.
+func (s *session) senseless(text string) {
+	s.reply(500, "5.5.2", text)
+	s.errors++
+	s.where = "UNKNOWN"
+	s.counts.total[unknownCommand]++
 }
 
 // allowed tells whether a command may run now; if not it has replied.

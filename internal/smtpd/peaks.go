@@ -57,14 +57,16 @@ func (k rateKey) String() string {
 // peakStamp is how the log writes the time of a peak.
 const peakStamp = "Jan _2 15:04:05"
 
-// Report logs the peaks of each interval, and the last ones when ctx ends.
-func (r *Rates) Report(ctx context.Context, every time.Duration, log *event.Logger) {
-	t := time.NewTicker(every)
+// Report logs the peaks of each interval, whose length a reload may change, and the
+// last ones when ctx ends.
+func (r *Rates) Report(ctx context.Context, every func() time.Duration, log *event.Logger) {
+	t := time.NewTimer(every())
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
 			r.report(log)
+			t.Reset(every())
 		case <-ctx.Done():
 			r.report(log)
 			return

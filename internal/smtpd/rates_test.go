@@ -26,7 +26,7 @@ func TestPeaks(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		// goroutine: the reports; ends with the test.
-		go r.Report(ctx, 10*time.Minute, log)
+		go r.Report(ctx, func() time.Duration { return 10 * time.Minute }, log)
 		at := time.Now().Format(peakStamp)
 		r.connect(one, time.Minute)
 		r.connect(net6, time.Minute)

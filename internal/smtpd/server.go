@@ -14,6 +14,7 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/sasl"
+	"postroad/internal/table"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
 )
@@ -46,9 +47,11 @@ type Server struct {
 	flow
 	lacks lacks
 	proxy *proxyFilter
-	pool  wire.Pool
-	slots chan struct{}
-	done  chan struct{}
+	// refusals is nil when clients hear refusals as they are.
+	refusals *refusals
+	pool     wire.Pool
+	slots    chan struct{}
+	done     chan struct{}
 	// waiting gives a connection to a goroutine that has ended a session.
 	waiting chan net.Conn
 	// draining is closed when drained is set.
@@ -92,7 +95,10 @@ type Rooms struct {
 type Lists struct {
 	Xclient, Xforward, VERP HostMatcher
 	RateExempt, AuthExempt  HostMatcher
-	BareNewlineExempt       HostMatcher
+	// Debug are the clients whose dialogue is logged.
+	BareNewlineExempt, Debug HostMatcher
+	// Commands finds other commands for those of clients; nil leaves all.
+	Commands table.Table
 	// DiscardEHLO finds EHLO keywords to leave out, by client address.
 	DiscardEHLO Lookup
 	// Filters are the mail filters.
@@ -335,7 +341,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Dismiss ends the sessions of a server that accepts no more: they hear 421 (RFC
-// 5321 3.8) before their next command, and are cut off when ctx ends first.
+// 5321 3.8) before their next command, and are cut off when ctx ends first. It
+// returns nil when they are over and a drained server has left its listener.
 func (s *Server) Dismiss(ctx context.Context) error {
 	s.mu.Lock()
 	s.prepare()
@@ -347,17 +354,40 @@ func (s *Server) Dismiss(ctx context.Context) error {
 		s.closeDone()
 	}
 	s.mu.Unlock()
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
+	over := s.leave(ctx)
+	if over == nil {
+		select {
+		case <-s.done:
+			return nil
+		case <-ctx.Done():
+			over = ctx.Err()
+		}
 	}
 	s.mu.Lock()
 	for ses := range s.sessions {
 		ses.kill()
 	}
 	s.mu.Unlock()
-	return ctx.Err()
+	return over
+}
+
+// leave makes the Serve of a drained server return. The server of the next
+// generation clears the deadline that wakes it, perhaps before it is seen: so it
+// is set until Serve is gone.
+func (s *Server) leave(ctx context.Context) error {
+	s.mu.Lock()
+	d, ok := s.listener.(deadliner)
+	s.mu.Unlock()
+	if !ok || !s.drained.Load() {
+		return nil // Shutdown has closed the listener
+	}
+	for s.serving.Load() > 0 {
+		_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
+		if !sleep(ctx, handoverPause) {
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // deadliner is a listener whose Accept can be ended without closing it.

@@ -213,12 +213,10 @@ func TestDismiss(t *testing.T) {
 		t.Error(err)
 	}
 	talk(t, c, "", "421 4.3.2 mx.test Service shutting down")
-	// The next one begins after the old one has left the listener: it would clear
-	// the deadline that tells the old one to.
-	<-ended
 	next, _ := newServer(t, "")
 	// goroutine: the next server; ends with Shutdown.
 	go func() { _ = next.Serve(t.Context(), l) }()
+	<-ended
 	if got := greeting(t, l); got != "220 mx.test ESMTP Postfix" {
 		t.Errorf("the next server says %q", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -80,6 +81,8 @@ type sessionFlags struct {
 	// are not counted, need no AUTH, may send bare line feeds.
 	xclient, xforward, verp            bool
 	rateExempt, authExempt, bareExempt bool
+	// debug tells that the dialogue is logged.
+	debug bool
 	// bareLF is set when a bare line feed is to be noted; rated when the
 	// connection is counted; handed when postscreen has seen the client.
 	bareLF, rated, handed bool
@@ -185,6 +188,9 @@ func (s *session) step() bool {
 		return s.readFailed(err)
 	}
 	s.chat.heard(line)
+	if s.flags.debug {
+		s.debug("<", withoutSecret(line))
+	}
 	s.dispatch(line)
 	return !s.flags.hangup || s.finish()
 }
@@ -294,23 +300,37 @@ func (s *session) readFailed(err error) bool {
 
 // reply collects a reply. 421 and 521 end the session (RFC 5321 3.8, RFC 7504).
 func (s *session) reply(code int, enhanced, text string) {
+	if s.errors >= s.set.SoftErrorLimit {
+		if s.flush() == nil {
+			sleep(s.ctx, s.set.ErrorSleep)
+		}
+	}
+	if s.srv.refusals != nil && code >= 400 {
+		s.refuse(code, enhanced, text)
+		return
+	}
 	if s.set.SoftBounce && code/100 == 5 {
 		code -= 100
 		if enhanced != "" {
 			enhanced = "4" + enhanced[1:]
 		}
 	}
-	if s.errors >= s.set.SoftErrorLimit {
-		if s.flush() == nil {
-			sleep(s.ctx, s.set.ErrorSleep)
+	s.said(code)
+	s.chat.said(code, enhanced, text)
+	if s.flags.debug {
+		for line := range strings.SplitSeq(inLines(code, enhanced, text), "\r\n") {
+			s.debug(">", []byte(line))
 		}
 	}
+	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
+}
+
+// said notes the code of a reply.
+func (s *session) said(code int) {
 	s.code = code
 	if code == 421 || code == 521 {
 		s.flags.hangup = true
 	}
-	s.chat.said(code, enhanced, text)
-	_ = s.w.Reply(code, enhanced, text) // the first error stays and shows at Flush
 }
 
 // status replies with a status of another room.

@@ -13,6 +13,7 @@ import (
 
 	"postroad/internal/access"
 	"postroad/internal/event"
+	"postroad/internal/limits"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/rewrite"
@@ -86,7 +87,7 @@ func newServer(t testing.TB, config string) (*Server, *spool) {
 	}
 	log := event.NewLogger(nil, "postfix/smtpd", 1)
 	router, _ := rewrite.New(view, tables, log)
-	engine, _ := access.New(view, access.Deps{Tables: tables, Rewrite: router, Log: log})
+	engine, _ := access.New(view, access.Deps{Tables: tables, Rewrite: router, Log: log, Limits: limits.New()})
 	s := &spool{}
 	srv.Access, srv.Cleanup = engine, s
 	return srv, s

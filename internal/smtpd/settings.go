@@ -54,6 +54,18 @@ type Settings struct {
 	DelayOpen         bool     `postconf:"smtpd_delay_open_until_valid_rcpt"`
 	SoftBounce        bool     `postconf:"soft_bounce"`
 
+	// DebugPeers are the clients whose dialogue is logged, when the level is not 0.
+	DebugPeers []string `postconf:"debug_peer_list"`
+	DebugLevel int      `postconf:"debug_peer_level"`
+	// CommandFilter may replace commands, RejectFilter refusals; footers come
+	// behind refusals, with names whose values have only characters of the
+	// expansion filter.
+	CommandFilter    string   `postconf:"smtpd_command_filter"`
+	RejectFilter     []string `postconf:"smtpd_reject_filter_maps"`
+	RejectFooter     string   `postconf:"smtpd_reject_footer"`
+	RejectFooterMaps []string `postconf:"smtpd_reject_footer_maps"`
+	ExpansionFilter  string   `postconf:"smtpd_expansion_filter"`
+
 	DiscardEHLO     []string `postconf:"smtpd_discard_ehlo_keywords"`
 	DiscardEHLOMaps []string `postconf:"smtpd_discard_ehlo_keyword_address_maps"`
 

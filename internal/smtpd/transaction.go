@@ -177,9 +177,6 @@ func (s *session) check(stage string, f func(context.Context, *access.Request) m
 	s.chat.refused(&v)
 	s.status(v.Status)
 	s.refused = v.Status
-	if v.Action == mail.Disconnect {
-		s.flags.hangup = true
-	}
 	return false
 }
 

@@ -89,6 +89,7 @@ func (b *viewBuilder) lists() {
 	l.RateExempt = b.hosts("smtpd_client_event_limit_exceptions", set.RateExempt)
 	l.AuthExempt = b.hosts("smtpd_sasl_exceptions_networks", set.AuthExempt)
 	l.BareNewlineExempt = b.hosts("smtpd_forbid_bare_newline_exclusions", set.BareNewlineExempt)
+	l.Debug = b.hosts("debug_peer_list", set.DebugPeers)
 	if len(set.DiscardEHLOMaps) > 0 {
 		maps, err := b.tables.Maps("smtpd_discard_ehlo_keyword_address_maps", set.DiscardEHLOMaps)
 		b.note(true, err)
@@ -97,7 +98,31 @@ func (b *viewBuilder) lists() {
 			return hit.Value, hit.Found, err
 		}
 	}
+	if set.CommandFilter != "" {
+		var err error
+		l.Commands, err = b.tables.Open(set.CommandFilter)
+		b.note(true, err)
+	}
 	b.forbidden()
+	b.refusals()
+}
+
+// refusals prepares what is made of refusals.
+func (b *viewBuilder) refusals() {
+	set := b.srv.Settings
+	if len(set.RejectFilter) == 0 && len(set.RejectFooterMaps) == 0 && set.RejectFooter == "" {
+		return
+	}
+	r := &refusals{footer: set.RejectFooter}
+	var err error
+	r.filter, err = b.tables.Maps("smtpd_reject_filter_maps", set.RejectFilter)
+	b.note(true, err)
+	r.footers, err = b.tables.Maps("smtpd_reject_footer_maps", set.RejectFooterMaps)
+	b.note(true, err)
+	for _, c := range postconf.Unescape(set.ExpansionFilter) {
+		r.allowed[c] = true
+	}
+	b.srv.refusals = r
 }
 
 // forbidden separates the tables of smtpd_forbidden_commands from its words.

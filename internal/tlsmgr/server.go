@@ -27,10 +27,11 @@ type Server struct {
 	names   *nameRings
 	tickets *ticketKeys
 	roots   *x509.CertPool
-	depth   int
 	usages  []x509.ExtKeyUsage
 	require bool
-	digest  string
+	// depth is how many certificates may stand above that of a client.
+	depth  int
+	digest string
 }
 
 // ErrNoCertificate means that TLS is wanted but no certificate is configured.

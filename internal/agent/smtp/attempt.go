@@ -80,14 +80,14 @@ func (a *attempt) run(ctx context.Context) {
 			break
 		}
 	}
-	a.leftOver(sites[0].name, last >= primary)
+	a.leftOver(ctx, sites[0].name, last >= primary)
 }
 
 // interrupted is the failure of recipients that were not done at shutdown.
 var interrupted = newFailure("4.3.2", "delivery interrupted: mail system is shutting down")
 
 // leftOver answers for recipients that no server answered for.
-func (a *attempt) leftOver(first string, onFallback bool) {
+func (a *attempt) leftOver(ctx context.Context, first string, onFallback bool) {
 	f := a.why
 	switch {
 	case f == nil:
@@ -100,6 +100,9 @@ func (a *attempt) leftOver(first string, onFallback bool) {
 	case !a.c.LMTP && a.c.Common.RelayHost != "" && first == a.c.Common.RelayHost:
 		a.d.Logger.Warnf("relayhost configuration problem")
 		f.dsn = "4.3.5"
+	case !a.c.LMTP && f.loops() && a.c.Common.BestMX != "" && a.c.Pass != nil:
+		a.passOn(ctx, a.c.Common.BestMX)
+		return
 	}
 	a.bulkFail(nil, f, failFinal|failThrottle)
 }

@@ -14,6 +14,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/table"
+	smtpwire "postroad/internal/wire"
 )
 
 // Maps is a list of lookup tables. An error means "try later".
@@ -60,6 +61,8 @@ type Config struct {
 	CacheAlways Matcher
 	// Outgoing is what is done to mail on its way out.
 	Outgoing Outgoing
+	// Pass hands recipients to another transport, as in agent.Deps; nil knows none.
+	Pass func(ctx context.Context, transport string, d *agent.Delivery) (res []mail.Result, name string, ok bool)
 	// Log takes remarks that belong to no delivery.
 	Log *event.Logger
 }
@@ -85,7 +88,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Own = func(netip.Addr) bool { return false }
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = dialSystem
+		cfg.Dial = dialSystem(cfg.Common.WindowSize)
 	}
 	c := &Client{Config: cfg}
 	c.bufs.New = func() any { b := make([]byte, 0, outBufSize); return &b }
@@ -166,9 +169,11 @@ func (c *Client) Deliver(ctx context.Context, d *agent.Delivery) (results []mail
 
 // dialSystem is the Dialer of production. Multipath TCP stays off: it bypasses
 // the port rules of the sandbox.
-func dialSystem(ctx context.Context, network, address string, local net.Addr) (net.Conn, error) {
-	d := net.Dialer{LocalAddr: local, FallbackDelay: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
-	d.KeepAlive = -1
-	d.SetMultipathTCP(false)
-	return d.DialContext(ctx, network, address)
+func dialSystem(window int) Dialer {
+	return func(ctx context.Context, network, address string, local net.Addr) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: local, FallbackDelay: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: false}, Control: smtpwire.Window(window)}
+		d.KeepAlive = -1
+		d.SetMultipathTCP(false)
+		return d.DialContext(ctx, network, address)
+	}
 }

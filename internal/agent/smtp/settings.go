@@ -6,6 +6,10 @@ import "time"
 type Common struct {
 	// MyHostname recognizes a server that is us.
 	MyHostname string `postconf:"myhostname"`
+	// WindowSize is the size of the buffers of TCP sockets, 0 for the system's.
+	WindowSize int `postconf:"tcp_windowsize"`
+	// BestMX is the transport of mail for which we are the best exchanger.
+	BestMX string `postconf:"best_mx_transport"`
 	// InetProtocols are the families in use.
 	InetProtocols []string `postconf:"inet_protocols"`
 	// RelayHost makes a permanent lookup failure of itself temporary.

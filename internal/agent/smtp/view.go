@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"postroad/internal/agent"
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
@@ -24,13 +25,15 @@ type Deps struct {
 	// Search and Complete are trivial-rewrite's, for the generic maps.
 	Search   table.AddressSearch
 	Complete func(addr string) mail.Address
-	Log      *event.Logger
+	// Pass is as in Config.
+	Pass func(ctx context.Context, transport string, d *agent.Delivery) (res []mail.Result, name string, ok bool)
+	Log  *event.Logger
 }
 
 // FromView makes the agent of a master.cf service whose command is smtp, or
 // lmtp when lmtp is set. The Client is nil when a problem is fatal.
 func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem) {
-	cfg := Config{LMTP: lmtp, Resolver: d.Resolver, Own: d.Own, Source4: d.Source4, Source6: d.Source6, Dial: d.Dial, Log: d.Log}
+	cfg := Config{LMTP: lmtp, Resolver: d.Resolver, Own: d.Own, Source4: d.Source4, Source6: d.Source6, Dial: d.Dial, Pass: d.Pass, Log: d.Log}
 	problems := v.Decode(&cfg.Common)
 	if lmtp {
 		problems = append(problems, v.DecodeLMTP(&cfg.Settings)...)

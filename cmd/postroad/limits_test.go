@@ -1,0 +1,81 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"postroad/internal/control"
+	"postroad/internal/limits"
+	"postroad/internal/postconf"
+	"postroad/internal/queue"
+)
+
+// TestLimitsAreKept ends a server and starts another one on its queue: it goes on
+// with the counters, and commands see and reset them.
+func TestLimitsAreKept(t *testing.T) {
+	t.Parallel()
+	dir, windows := t.TempDir(), []limits.Window{{Max: 3, Per: time.Hour}}
+	life := func(f func(s *server)) {
+		store, err := queue.Open(queue.Options{Dir: dir, Reserve: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &server{limits: limits.New()}
+		if err := s.limits.Load(store.Facts("limits")); err != nil {
+			t.Error(err)
+		}
+		f(s)
+		if err := s.limits.Save(store.Facts("limits")); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	life(func(s *server) {
+		s.limits.Ask("out", "alice", windows, 1, true)
+		s.limits.Ask("out", "bob", windows, 3, true)
+	})
+	life(func(s *server) {
+		seen := map[string]int{}
+		err := (&handler{s}).Limits(t.Context(), control.LimitSelection{}, func(l *control.Limit) error {
+			seen[l.Key] = l.Used[0].Used
+			return nil
+		})
+		if err != nil || seen["alice"] != 1 || seen["bob"] != 3 {
+			t.Errorf("%v, %v", seen, err)
+		}
+		if _, full := s.limits.Ask("out", "bob", windows, 1, true); full == nil {
+			t.Error("bob has room")
+		}
+		if n, err := (&handler{s}).ResetLimits(t.Context(), control.LimitSelection{Key: "bob"}); n != 1 || err != nil {
+			t.Errorf("%d reset, %v", n, err)
+		}
+	})
+	life(func(s *server) {
+		if list := s.limits.List("", ""); len(list) != 1 || list[0].Key != "alice" {
+			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// TestCheckLimits finds an argument that makes no sense, with its place, once.
+func TestCheckLimits(t *testing.T) {
+	t.Parallel()
+	main := "myhostname = mx.test\nsmtpd_data_restrictions = postroad_limit { sasl_username 100/1x }\n"
+	cfg, problems := postconf.Parse("/etc/postfix", []byte(main), []byte("smtp inet n - n - - smtpd\n587 inet n - n - - smtpd\n"), postconf.LoadOptions{})
+	if postconf.HasFatal(problems) {
+		t.Fatal(problems)
+	}
+	var found []string
+	for _, p := range checkFilters(cfg) {
+		if text := p.Error(); strings.Contains(text, "postroad_limit") {
+			found = append(found, text)
+		}
+	}
+	want := `/etc/postfix/main.cf, line 2: smtpd_data_restrictions: restriction postroad_limit: bad period in "100/1x"`
+	if len(found) != 1 || found[0] != want {
+		t.Errorf("%q, want %q", found, want)
+	}
+}

@@ -249,7 +249,7 @@ func (c *speaker) random() error {
 
 // pipeline sends several commands at once; there are as many replies, or the end.
 func (c *speaker) pipeline() error {
-	group := []string{"NOOP", "RCPT TO:<x@far.test>", "RSET", "VRFY x", "FOO"}
+	group := []string{"NOOP", "RCPT TO:<@>", "RSET", "VRFY x", "FOO"}
 	var text strings.Builder
 	n := int(c.byte()) % 5
 	for range n {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,9 @@ func (c *speaker) byte() byte {
 func (c *speaker) reply() (string, error) {
 	for n := 0; ; n++ {
 		line, err := c.in.ReadString('\n')
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.t.Errorf("no reply\n%s", strings.Join(c.said, "\n"))
+		}
 		if err != nil {
 			return "", errEnd
 		}

@@ -71,7 +71,7 @@ func (s *session) mechanisms() []string {
 // authEnabled tells whether AUTH may be used in this session as it stands. Clients
 // in smtpd_sasl_exceptions_networks are not told of it, and may use it.
 func (s *session) authEnabled() bool {
-	if s.peer.TLS == nil && (s.set.AuthOnlyTLS || s.srv.TLS != nil && s.srv.TLS.Level >= tlsmgr.LevelEncrypt) {
+	if s.peer.TLS == nil && (s.set.AuthOnlyTLS || s.srv.tlsLevel() >= tlsmgr.LevelEncrypt) {
 		return false
 	}
 	return s.srv.SASL != nil

@@ -145,7 +145,7 @@ func (s *session) allowed(index int, verb, line []byte) bool {
 		return false
 	}
 	row := &commands[index]
-	if t := s.srv.TLS; t != nil && t.Level >= tlsmgr.LevelEncrypt && s.peer.TLS == nil && !row.beforeTLS {
+	if s.srv.tlsLevel() >= tlsmgr.LevelEncrypt && s.peer.TLS == nil && !row.beforeTLS {
 		s.reply(530, "5.7.0", "Must issue a STARTTLS command first")
 		return false
 	}

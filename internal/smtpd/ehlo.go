@@ -111,8 +111,7 @@ func (s *session) ehloText() string {
 	line(ehloSize, true, "SIZE", size)
 	line(ehloVRFY, !s.set.DisableVRFY, "VRFY")
 	line(ehloETRN, true, "ETRN")
-	t := s.srv.TLS
-	line(ehloStartTLS, t != nil && s.peer.TLS == nil && t.Level >= tlsmgr.LevelMay, "STARTTLS")
+	line(ehloStartTLS, s.peer.TLS == nil && s.srv.tlsLevel() >= tlsmgr.LevelMay, "STARTTLS")
 	if mechs := strings.Join(s.mechanisms(), " "); mechs != "" {
 		line(ehloAuth, true, "AUTH ", mechs)
 		line(ehloAuth, s.set.AuthBroken, "AUTH=", mechs)

@@ -102,7 +102,19 @@ type Lists struct {
 }
 
 // lacks is what the settings want and could not be set up.
-type lacks struct{ tls bool }
+type lacks struct {
+	tls bool
+	// level is the security level that was wanted.
+	level tlsmgr.Level
+}
+
+// tlsLevel is how much the service wants TLS, whether it can have it or not.
+func (s *Server) tlsLevel() tlsmgr.Level {
+	if s.TLS != nil {
+		return s.TLS.Level
+	}
+	return s.lacks.level
+}
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("smtpd: server closed")
@@ -156,6 +168,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
+		s.taken()
 		s.accepted.Add(1)
 		// goroutine: one session; ends with its connection.
 		go func() {
@@ -192,10 +205,15 @@ func (s *Server) slot(ctx context.Context) error {
 	case <-s.draining:
 		return ErrServerClosed
 	}
-	if len(s.slots) == cap(s.slots) {
+	return nil
+}
+
+// taken takes note that the session of a slot begins: with the last one there is
+// stress. A slot in which nobody has come yet is not one that is missed.
+func (s *Server) taken() {
+	if s.slots != nil && len(s.slots) == cap(s.slots) {
 		s.full(time.Now())
 	}
-	return nil
 }
 
 // stressTime is how long stress lasts after the last session was taken.

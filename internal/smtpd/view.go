@@ -197,6 +197,7 @@ func (b *viewBuilder) tls() {
 		return
 	}
 	b.srv.lacks.tls = true
+	b.srv.lacks.level, _ = set.ServerLevel() // a bad level is none, and is what err says
 	b.note(set.Wrapper && !errors.Is(err, tlsmgr.ErrNoCertificate), err)
 }
 

@@ -106,6 +106,13 @@ func asText(text string) string {
 	})
 }
 
+// unfilled finds what an installer would have filled in and a default can replace.
+var unfilled = regexp.MustCompile(`^(\w+)\s*=\s*(?:(?:static:)?example\.com|\S*_[A-Z]{4,}_\S*|127\.0\.0\.0/8 _[A-Z]+_)?\s*$`)
+
+// blanks are parameters that may be unfilled; for the others nothing, or a domain,
+// is a value like any other.
+var blanks = regexp.MustCompile(`^(?:myorigin|mynetworks|relayhost|message_size_limit|content_filter|maillog_file|always_bcc|\w+_bcc_maps|virtual_[ug]id_maps|smtpd_milters)$`)
+
 // dropped are parameters of the machine that a configuration comes from: places,
 // accounts, certificates. The box has its own.
 var dropped = regexp.MustCompile(`^(?:queue|data|daemon|command|config|shlib|meta|mail_spool|sample|readme|html|manpage)_directory$|` +
@@ -123,8 +130,11 @@ func serveMain(text string) string {
 			continue // Postfix would not start
 		}
 		cert = cert || strings.HasPrefix(g[1], "smtpd_tls_") && strings.Contains(g[1], "cert_file") || g[1] == "smtpd_tls_chain_files"
-		if dropped.MatchString(g[1]) || g[1] == "smtpd_sasl_type" || g[1] == "smtpd_sasl_path" {
+		if blanks.MatchString(g[1]) && unfilled.MatchString(line) || dropped.MatchString(g[1]) || g[1] == "smtpd_sasl_type" || g[1] == "smtpd_sasl_path" {
 			continue
+		}
+		if g[1] == "myhostname" && (strings.Contains(line, "_") || strings.TrimSpace(line) == "myhostname =") {
+			line = "myhostname = mail.example.com"
 		}
 		b.WriteString(line + "\n")
 	}
@@ -178,7 +188,7 @@ func serveMaster(text string) string {
 	}
 	have := map[string]bool{}
 	var b strings.Builder
-	for _, line := range logical(text) {
+	for _, line := range withoutEarlier(logical(text)) {
 		line = machineOption.ReplaceAllString(line, "")
 		f := strings.Fields(line)
 		if len(f) < 8 || f[7] == "spawn" || f[1] == "pass" {
@@ -211,6 +221,27 @@ func serveMaster(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// withoutEarlier drops the services that a later one of the same name replaces.
+func withoutEarlier(lines []string) []string {
+	last := map[string]int{}
+	key := func(line string) string {
+		if f := strings.Fields(line); len(f) > 1 {
+			return f[0] + " " + f[1]
+		}
+		return line
+	}
+	for i, line := range lines {
+		last[key(line)] = i
+	}
+	var out []string
+	for i, line := range lines {
+		if last[key(line)] == i {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // optionLines is what stands behind the eight columns of a service.

@@ -39,14 +39,16 @@ func TestSweep(t *testing.T) {
 	var plans []*sweep.Plan
 	for _, c := range configs {
 		if *sweepOnly == "" || strings.Contains(c.Name, *sweepOnly) {
-			plans = append(plans, sweep.Stage(c, *seed, *sweepSessions))
+			if p := sweep.Stage(c, *seed, *sweepSessions); len(p.Sessions) > 0 {
+				plans = append(plans, p)
+			}
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute+time.Duration(*sweepSessions)*time.Minute)
 	defer cancel()
-	// Every third configuration in the same box: it takes longer to make a box than
-	// to ask a few questions.
-	const boxes = 3
+	// Several configurations in the same box: it takes longer to make a box than to
+	// ask a few questions.
+	const boxes = 6
 	theirs, ours := make([][]sweep.Outcome, boxes), make([][]sweep.Outcome, boxes)
 	var parts [boxes][]*sweep.Plan
 	for i, p := range plans {
@@ -74,7 +76,11 @@ func TestSweep(t *testing.T) {
 	verdicts, sessions, differ, refused := 0, 0, 0, []string(nil)
 	for i, p := range plans {
 		a, b := theirs[i%boxes][i/boxes], ours[i%boxes][i/boxes]
+		if testing.Verbose() {
+			t.Logf("%s: %d verdicts, %.1f s and %.1f s", p.Name, sweep.Verdicts(a.Answers), a.Seconds, b.Seconds)
+		}
 		if a.Error != "" && b.Error != "" {
+			t.Log(a.Error, b.Error)
 			refused = append(refused, p.Name) // a value that was never filled in
 			continue
 		}

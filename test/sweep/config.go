@@ -107,11 +107,11 @@ func asText(text string) string {
 }
 
 // unfilled finds what an installer would have filled in and a default can replace.
-var unfilled = regexp.MustCompile(`^(\w+)\s*=\s*(?:(?:static:)?example\.com|\S*_[A-Z]{4,}_\S*|127\.0\.0\.0/8 _[A-Z]+_)?\s*$`)
+var unfilled = regexp.MustCompile(`^(\w+)\s*=\s*(?:25|regexp:|(?:static:)?example\.com|\S*_[A-Z]{4,}_\S*|127\.0\.0\.0/8 _[A-Z]+_)?\s*$`)
 
 // blanks are parameters that may be unfilled; for the others nothing, or a domain,
 // is a value like any other.
-var blanks = regexp.MustCompile(`^(?:myorigin|mynetworks|relayhost|message_size_limit|content_filter|maillog_file|always_bcc|\w+_bcc_maps|virtual_[ug]id_maps|smtpd_milters)$`)
+var blanks = regexp.MustCompile(`^(?:myorigin|mynetworks|relayhost|message_size_limit|content_filter|maillog_file|always_bcc|\w+_bcc_maps|virtual_[ug]id_maps|smtp_header_checks|inet_protocols|unverified_recipient_reject_code|smtpd_milters)$`)
 
 // dropped are parameters of the machine that a configuration comes from: places,
 // accounts, certificates. The box has its own.
@@ -191,7 +191,7 @@ func serveMaster(text string) string {
 	for _, line := range withoutEarlier(logical(text)) {
 		line = machineOption.ReplaceAllString(line, "")
 		f := strings.Fields(line)
-		if len(f) < 8 || f[7] == "spawn" || f[1] == "pass" {
+		if len(f) < 8 || f[7] == "spawn" || strings.HasSuffix(f[0], ":example.com") || f[1] == "pass" {
 			continue
 		}
 		args := optionLines(line)

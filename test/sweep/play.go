@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"postroad/internal/testkit"
@@ -35,6 +36,8 @@ type Outcome struct {
 	Answers []Answer
 	// Error tells why there are none.
 	Error string
+	// Seconds is how long it took.
+	Seconds float64
 }
 
 // Play puts the questions of plans to a subject, one after the other in one box.
@@ -49,9 +52,11 @@ type asker struct {
 	*box.Box
 	plan *Plan
 	log  *os.File
-	rest string         // of a line of the log that is not whole yet
-	dead map[string]int // services that do not answer
-	open []net.Listener
+	rest string // of a line of the log that is not whole yet
+	// dead are services that do not answer, alive those that have.
+	dead  map[string]int
+	alive map[string]bool
+	open  []net.Listener
 	// started tells that the subject has been started in this box before.
 	started bool
 }
@@ -69,15 +74,17 @@ func job(ctx context.Context, b *box.Box, input json.RawMessage) (any, error) {
 	var out []Outcome
 	started := false
 	for _, p := range plans {
-		a := &asker{Box: b, plan: p, dead: map[string]int{}, started: started}
+		a := &asker{Box: b, plan: p, dead: map[string]int{}, alive: map[string]bool{}, started: started}
+		began := time.Now()
 		answers, err := a.run(ctx)
+		seconds := time.Since(began).Seconds()
 		started = started || err == nil
 		if err != nil {
 			lines, _ := b.Log() // without a log the error still says something
 			err = fmt.Errorf("%w\n%s", err, strings.Join(lines[max(0, len(lines)-20):], "\n"))
-			out = append(out, Outcome{Error: err.Error()})
+			out = append(out, Outcome{Error: err.Error(), Seconds: seconds})
 		} else {
-			out = append(out, Outcome{Answers: answers})
+			out = append(out, Outcome{Answers: answers, Seconds: seconds})
 		}
 		if err := a.clear(ctx); err != nil {
 			return nil, err
@@ -306,11 +313,14 @@ func (a *asker) ask(ctx context.Context, s *Session) []string {
 		a.dead[s.Service]++
 		return []string{"no connection"}
 	}
-	c := testkit.NewPlayer(conn, sessionTime)
-	defer func() { _ = c.Close() }() // the session's end is not the test's matter
-	t := &talk{c: c, limit: 8}
+	defer func() { _ = conn.Close() }() // the session's end is not the test's matter
+	t := &talk{c: testkit.NewPlayer(conn, sessionTime), limit: 8}
 	if f := s.Lines[len(s.Lines)-1]; strings.HasPrefix(f, "(errors ") {
 		t.limit, _ = strconv.Atoi(strings.Trim(f, "(errors )")) // it is a number of ours
+	}
+	if !s.Wrapped && !a.alive[s.Service] && a.fatal(conn) {
+		a.dead[s.Service]++
+		return []string{"connect ->  closed by time"}
 	}
 	if s.Wrapped && !t.handshake() {
 		return t.steps
@@ -319,6 +329,7 @@ func (a *asker) ask(ctx context.Context, s *Session) []string {
 		a.dead[s.Service]++
 		return t.steps
 	}
+	a.alive[s.Service] = true
 	for _, line := range s.Lines {
 		if line[0] == '(' || t.errors >= t.limit {
 			break
@@ -329,6 +340,29 @@ func (a *asker) ask(ctx context.Context, s *Session) []string {
 	}
 	t.step("QUIT")
 	return t.steps
+}
+
+// fatal waits until a service that is asked for the first time says something;
+// it tells whether it says in the log that it cannot serve.
+func (a *asker) fatal(conn net.Conn) bool {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	wait, cancel := context.WithTimeout(context.Background(), sessionTime)
+	defer cancel()
+	dead := false
+	testkit.Poll(wait, 10*time.Millisecond, func() bool {
+		err := raw.Read(func(fd uintptr) bool {
+			n, _, _ = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			return true
+		})
+		log, _ := os.ReadFile(a.log.Name()) // it is open
+		dead = strings.Contains(string(log), "smtpd[") && strings.Contains(string(log), ": fatal: ")
+		return err != nil || n > 0 || dead
+	})
+	return dead && n <= 0
 }
 
 // talk is a session under way.

@@ -90,19 +90,7 @@ func (s *stager) sessions(n int) {
 	for i := range n {
 		svc := services[i%len(services)]
 		ses := Session{Service: svc.name, Addr: svc.addr, Client: pick(clients), Wrapped: svc.wrapped}
-		switch {
-		case svc.local:
-			ses.Client = "127.0.0.1"
-		case ses.Client == "127.0.0.1":
-			_, port, _ := net.SplitHostPort(svc.addr)
-			ses.Addr = net.JoinHostPort("127.0.0.1", port)
-		case strings.Contains(ses.Client, ":"):
-			_, port, _ := net.SplitHostPort(svc.addr)
-			ses.Addr = net.JoinHostPort("2001:db8::1", port)
-			if !s.six() {
-				ses.Addr, ses.Client = svc.addr, "198.51.100.10"
-			}
-		}
+		s.place(&ses, svc)
 		ses.TLS = !svc.wrapped && s.rnd.IntN(3) == 0
 		verb := "EHLO "
 		if s.rnd.IntN(6) == 0 && !ses.TLS {
@@ -133,10 +121,34 @@ func (s *stager) sessions(n int) {
 	}
 }
 
-// six tells whether the configuration listens on IPv6.
-func (s *stager) six() bool {
+// place makes client and service meet: on the machine itself, or by IPv6 if the
+// client has such an address or the service no other.
+func (s *stager) place(ses *Session, svc service) {
+	_, port, _ := net.SplitHostPort(svc.addr)
+	switch four, six := s.speaks("ipv4"), s.speaks("ipv6"); {
+	case svc.local:
+		ses.Client = "127.0.0.1"
+	case !four:
+		if ses.Addr = net.JoinHostPort("2001:db8::1", port); ses.Client == "127.0.0.1" {
+			ses.Addr = net.JoinHostPort("::1", port)
+		}
+		ses.Client = map[string]string{"127.0.0.1": "::1", "198.51.100.12": "2001:db8::26"}[ses.Client]
+		if ses.Client == "" {
+			ses.Client = "2001:db8::25"
+		}
+	case ses.Client == "127.0.0.1":
+		ses.Addr = net.JoinHostPort("127.0.0.1", port)
+	case strings.Contains(ses.Client, ":") && six:
+		ses.Addr = net.JoinHostPort("2001:db8::1", port)
+	case strings.Contains(ses.Client, ":"):
+		ses.Client = "198.51.100.10"
+	}
+}
+
+// speaks tells whether the configuration uses a protocol.
+func (s *stager) speaks(protocol string) bool {
 	list, err := s.views[0].List("inet_protocols")
-	return err == nil && (slices.Contains(list, "all") || slices.Contains(list, "ipv6"))
+	return err == nil && (slices.Contains(list, "all") || slices.Contains(list, protocol))
 }
 
 // itoa writes a small number.

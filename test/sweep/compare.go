@@ -22,7 +22,7 @@ var differences = []difference{
 	{regexp.MustCompile(` sasl_(method|username|sender)=\S+`), "", "3.10 names the login in every line about an action"},
 	{regexp.MustCompile(`^NOQUEUE: ((?:lost connection|timeout|too many errors) after )`), "$1", "3.10 names the message of a session that was lost"},
 	{regexp.MustCompile(`queued as [0-9A-Za-z]+`), "queued as QID", "a queue id"},
-	{regexp.MustCompile(`^(?:[0-9A-F]{6,}|[0-9B-Zb-y]{8,}z[0-9B-Zb-z]*): `), "QID: ", "a queue id"},
+	{regexp.MustCompile(`^(?:[0-9A-F]{6,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{12,}): `), "QID: ", "a queue id"},
 	{regexp.MustCompile(`^using backwards-compatible default setting .*`), "", "said once for a configuration, when it is read"},
 	{regexp.MustCompile(`^warning: (?:pcre|regexp) map \S+, line \d+: .*`), "", "said by each process of Postfix that opens the table, and once here"},
 	{regexp.MustCompile(`^warning: (?:no server certificate is configured, TLS is not available|No server certs available\. TLS won't be enabled)$`), "", "the same: by each process, and when the configuration is read"},

@@ -111,7 +111,7 @@ var unfilled = regexp.MustCompile(`^(\w+)\s*=\s*(?:25|regexp:|(?:static:)?exampl
 
 // blanks are parameters that may be unfilled; for the others nothing, or a domain,
 // is a value like any other.
-var blanks = regexp.MustCompile(`^(?:myorigin|mynetworks|relayhost|message_size_limit|content_filter|maillog_file|always_bcc|\w+_bcc_maps|virtual_[ug]id_maps|smtp_header_checks|inet_protocols|unverified_recipient_reject_code|smtpd_milters)$`)
+var blanks = regexp.MustCompile(`^(?:myorigin|mynetworks|relayhost|milter_default_action|message_size_limit|content_filter|maillog_file|always_bcc|\w+_bcc_maps|virtual_[ug]id_maps|smtp_header_checks|inet_protocols|unverified_recipient_reject_code|smtpd_milters)$`)
 
 // dropped are parameters of the machine that a configuration comes from: places,
 // accounts, certificates. The box has its own.

@@ -20,7 +20,7 @@ PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: all build run test check unit e2e crash bench fuzz install clean peers
+.PHONY: all build run test check unit e2e crash hostile sweep bench fuzz install clean peers
 
 all: build
 
@@ -65,6 +65,16 @@ peers:
 crash: build
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS)
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS) -against postfix
+
+# hostile is the long form: 10,000 hostile clients around the good ones.
+hostile: build
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 30m -count 1 -v -run 'TestHostile$$' ./test -foes 10000
+
+# sweep is the long form: more than 20,000 verdicts over the configurations below
+# POSTROAD_CORPUS and our own, from Postfix and from Postroad.
+SESSIONS ?= 50
+sweep: build
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestSweep$$' ./test -sessions $(SESSIONS)
 
 bench: build
 	CGO_ENABLED=0 $(GO) build -o $(BIN)/postroad-bench ./bench

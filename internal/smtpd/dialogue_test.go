@@ -286,59 +286,76 @@ func (c *speaker) pipeline() error {
 //   - nothing of a transaction outlives its end, a refusal, a greeting or STARTTLS;
 //   - no panic, no reply without a bound.
 func FuzzDialogue(f *testing.F) {
-	chain := certificate(f)
-	servers, spools, logs := []*Server{}, []*spool{}, []*journal{}
-	for _, config := range dialogueConfigs {
-		srv, s := newServer(f, dialogueCommon+"smtpd_tls_chain_files = "+chain+"\n"+config)
-		log := &journal{}
-		srv.Log = log
-		servers, spools, logs = append(servers, srv), append(spools, s), append(logs, log)
-	}
-	at := func(words ...string) []byte {
-		var out []byte
-		for _, w := range words {
-			for i, u := range utterances {
-				if u == w {
-					out = append(out, byte(i))
-				}
-			}
-		}
-		return out
-	}
+	room := newDialogueRoom(f)
 	letter := []string{"EHLO c.test", "MAIL FROM:<a@b.test>", "RCPT TO:<joe@mx.test>"}
 	for i := range dialogueConfigs {
 		for _, u := range utterances {
-			f.Add(uint8(i), at(append(letter, u, "(data)", "QUIT")...))
-			f.Add(uint8(i), at("EHLO c.test", "STARTTLS", u, "EHLO c.test", "MAIL FROM:<b@b.test> SIZE=10", "RCPT TO:<joe@mx.test>", u, "(data bare)", u))
-			f.Add(uint8(i), at(append(letter, "BDAT 5 (chunk)", u, "BDAT 5 LAST (chunk)", u, "RCPT TO:<joe@mx.test>", "(data)")...))
+			f.Add(uint8(i), moves(append(letter, u, "(data)", "QUIT")...))
+			f.Add(uint8(i), moves("EHLO c.test", "STARTTLS", u, "EHLO c.test", "MAIL FROM:<b@b.test> SIZE=10", "RCPT TO:<joe@mx.test>", u, "(data bare)", u))
+			f.Add(uint8(i), moves(append(letter, "BDAT 5 (chunk)", u, "BDAT 5 LAST (chunk)", u, "RCPT TO:<joe@mx.test>", "(data)")...))
 		}
 	}
-	f.Fuzz(func(t *testing.T, config uint8, moves []byte) {
-		n := int(config) % len(servers)
-		spool, log := spools[n], logs[n]
-		log.take()
-		ours, theirs := net.Pipe()
-		_ = ours.SetDeadline(time.Now().Add(20 * time.Second))
-		e := &eager{ours, make(chan []byte, 1000)}
-		var wg sync.WaitGroup
-		// goroutine: writes what the client says; ends when the queue is closed.
-		wg.Go(func() {
-			for p := range e.queue {
-				_, _ = ours.Write(p) // the server may be gone
+	f.Fuzz(func(t *testing.T, config uint8, program []byte) { room.talk(t, int(config), program) })
+}
+
+// moves is the program that makes these utterances.
+func moves(words ...string) []byte {
+	var out []byte
+	for _, w := range words {
+		for i, u := range utterances {
+			if u == w && w != "" {
+				out = append(out, byte(i))
 			}
-		})
-		// goroutine: the session; ends with the connection.
-		wg.Go(func() { servers[n].ServeConn(context.Background(), theirs) })
-		c := &speaker{t: t, spool: spool, conn: e, in: bufio.NewReader(e), moves: moves[:min(len(moves), 400)]}
-		_, err := c.reply()
-		for err == nil && len(c.moves) > 0 {
-			err = c.move()
 		}
-		_ = ours.Close()
-		close(e.queue)
-		wg.Wait()
-		if text := log.take(); strings.Contains(text, "panic") || strings.Contains(text, "timeout after") {
-			t.Errorf("log: %s\n%s", text, strings.Join(c.said, "\n"))
+	}
+	return out
+}
+
+// dialogueRoom has the servers of the dialogues.
+type dialogueRoom struct {
+	servers []*Server
+	spools  []*spool
+	logs    []*journal
+}
+
+func newDialogueRoom(t testing.TB) *dialogueRoom {
+	t.Helper()
+	room, chain := &dialogueRoom{}, certificate(t)
+	for _, config := range dialogueConfigs {
+		srv, s := newServer(t, dialogueCommon+"smtpd_tls_chain_files = "+chain+"\n"+config)
+		log := &journal{}
+		srv.Log = log
+		room.servers, room.spools, room.logs = append(room.servers, srv), append(room.spools, s), append(room.logs, log)
+	}
+	return room
+}
+
+// talk has one dialogue with a server of the room.
+func (r *dialogueRoom) talk(t *testing.T, config int, program []byte) {
+	n := config % len(r.servers)
+	log := r.logs[n]
+	log.take()
+	ours, theirs := net.Pipe()
+	_ = ours.SetDeadline(time.Now().Add(20 * time.Second))
+	e := &eager{ours, make(chan []byte, 1000)}
+	var wg sync.WaitGroup
+	// goroutine: writes what the client says; ends when the queue is closed.
+	wg.Go(func() {
+		for p := range e.queue {
+			_, _ = ours.Write(p) // the server may be gone
 		}
 	})
+	// goroutine: the session; ends with the connection.
+	wg.Go(func() { r.servers[n].ServeConn(context.Background(), theirs) })
+	c := &speaker{t: t, spool: r.spools[n], conn: e, in: bufio.NewReader(e), moves: program[:min(len(program), 400)]}
+	_, err := c.reply()
+	for err == nil && len(c.moves) > 0 {
+		err = c.move()
+	}
+	_ = ours.Close()
+	close(e.queue)
+	wg.Wait()
+	if text := log.take(); strings.Contains(text, "panic") || strings.Contains(text, "timeout after") {
+		t.Errorf("log: %s\n%s", text, strings.Join(c.said, "\n"))
+	}
 }

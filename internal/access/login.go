@@ -46,15 +46,11 @@ func (c *Checker) hasLogins(rule string) bool {
 	return c.e.set.SASLEnable
 }
 
-// checksLogins tells whether there is a sender whose owner could be looked up.
-func (c *Checker) checksLogins() bool {
-	return c.req.Sender != "" && !c.e.loginMaps.Empty()
-}
-
-// authMismatch refuses a sender address that does not belong to the login name.
+// authMismatch refuses a sender address that does not belong to the login name;
+// without tables nothing belongs to anybody.
 func (c *Checker) authMismatch(allowUnknown bool) outcome {
 	user := c.login()
-	if !c.hasLogins("reject_authenticated_sender_login_mismatch") || !c.checksLogins() || user == "" {
+	if !c.hasLogins("reject_authenticated_sender_login_mismatch") || c.req.Sender == "" || user == "" {
 		return dunno
 	}
 	hit, err := c.owners()
@@ -75,7 +71,7 @@ func (c *Checker) authMismatch(allowUnknown bool) outcome {
 // unauthMismatch refuses a sender address with an owner from a client that has
 // not logged in.
 func (c *Checker) unauthMismatch() outcome {
-	if !c.hasLogins("reject_unauthenticated_sender_login_mismatch") || !c.checksLogins() || c.login() != "" {
+	if !c.hasLogins("reject_unauthenticated_sender_login_mismatch") || c.req.Sender == "" || c.login() != "" {
 		return dunno
 	}
 	hit, err := c.owners()

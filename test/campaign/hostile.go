@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -56,6 +57,12 @@ type HostileReport struct {
 	testkit.Verdict
 	// Calm, Attack and After are the latencies before, during and after.
 	Calm, Attack, After Latency
+	// Slow is, of the slowest letter under attack, how long the connection took and
+	// how long the rest.
+	Slow [2]time.Duration
+	// Overflows is how often the kernel had to turn a connection away because the
+	// server did not accept fast enough.
+	Overflows int
 	// Failed are letters that good clients could not hand over under attack, Why
 	// the first reasons.
 	Failed int
@@ -84,9 +91,9 @@ func (r HostileReport) PerClient() float64 {
 
 // String is the report.
 func (r HostileReport) String() string {
-	return fmt.Sprintf("%s\ncalm:   %s\nattack: %s, %d not handed over %q\nafter:  %s\n%d hostile connections at the height, %d in all\n"+
+	return fmt.Sprintf("%s\ncalm:   %s\nattack: %s (the slowest: %v to connect, %v for the rest; %d overflows of the listening socket), %d not handed over %q\nafter:  %s\n%d hostile connections at the height, %d in all\n"+
 		"before %+v, during %+v, after %+v: %.1f KiB per hostile client\none address: %d connections, %d refused\nstress: %+v\nlog: %v",
-		r.Verdict, r.Calm, r.Attack, r.Failed, r.Why, r.After, r.Open, r.Begun, r.Before, r.During, r.Released, r.PerClient(), r.Crowd[0], r.Crowd[1], r.Stress, r.Counted)
+		r.Verdict, r.Calm, r.Attack, r.Slow[0].Round(time.Millisecond), r.Slow[1].Round(time.Millisecond), r.Overflows, r.Failed, r.Why, r.After, r.Open, r.Begun, r.Before, r.During, r.Released, r.PerClient(), r.Crowd[0], r.Crowd[1], r.Stress, r.Counted)
 }
 
 // hostileMain lets clients in by the thousand and none for longer than it takes.
@@ -152,6 +159,7 @@ func hostile(ctx context.Context, b *box.Box, input json.RawMessage) (any, error
 	}()
 	rep.Attack = sendGood(ctx, b, ledger, plan, plan.Attack, rep)
 	rep.During = <-during
+	rep.Overflows = overflows()
 	rep.Crowd = oneAddress(ctx, b)
 	crowd.Stop()
 	rep.Begun = int(crowd.begun.Load())
@@ -199,8 +207,11 @@ func sendGood(ctx context.Context, b *box.Box, l *testkit.Ledger, plan HostilePl
 		wg.Go(func() {
 			for time.Now().Before(end) && ctx.Err() == nil {
 				began := time.Now()
-				err := oneLetter(ctx, b, l, rnd)
+				connect, err := oneLetter(ctx, b, l, rnd)
 				mu.Lock()
+				if all := time.Since(began); rep != nil && all > rep.Slow[0]+rep.Slow[1] {
+					rep.Slow = [2]time.Duration{connect, all - connect}
+				}
 				if err == nil {
 					took = append(took, time.Since(began))
 				} else if rep != nil {
@@ -222,27 +233,46 @@ func sendGood(ctx context.Context, b *box.Box, l *testkit.Ledger, plan HostilePl
 	return out
 }
 
-// oneLetter sends a letter in a connection of its own.
-func oneLetter(ctx context.Context, b *box.Box, l *testkit.Ledger, rnd *rand.Rand) error {
+// oneLetter sends a letter in a connection of its own; connect is how long it took
+// to get one.
+func oneLetter(ctx context.Context, b *box.Box, l *testkit.Ledger, rnd *rand.Rand) (connect time.Duration, err error) {
+	began := time.Now()
 	conn, err := b.Dial(ctx, "198.51.100.9", box.ServerIP+":25")
+	connect = time.Since(began)
 	if err != nil {
-		return err
+		return connect, err
 	}
 	p := testkit.NewPlayer(conn, 60*time.Second)
 	defer func() { _ = p.Close() }() // the session's end is not the test's matter
 	if r, err := p.Read(); err != nil || r.Code() != "220" {
-		return fmt.Errorf("greeting %q: %w", r.String(), err)
+		return connect, fmt.Errorf("greeting %q: %w", r.String(), err)
 	}
 	if _, err := p.Expect("EHLO client.test", "250"); err != nil {
-		return err
+		return connect, err
 	}
 	letter := testkit.NewLetter(l.NewID(), 100+rnd.IntN(8000), rnd)
 	if err := Send(p, "sender@client.test", []string{remoteRcpt}, letter.Text); err != nil {
-		return err
+		return connect, err
 	}
 	l.Ack(letter.ID, remoteRcpt)
 	_, err = p.Do("QUIT")
-	return err
+	return connect, err
+}
+
+// overflows reads the counter of the server's network.
+func overflows() int {
+	text, _ := os.ReadFile("/proc/1/net/netstat") // without it there are none
+	lines := strings.Split(string(text), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+		for j, name := range names {
+			if name == "ListenOverflows" && j < len(values) {
+				n, _ := strconv.Atoi(values[j]) // the kernel writes numbers
+				return n
+			}
+		}
+	}
+	return 0
 }
 
 // usage looks at the server's processes.

@@ -21,6 +21,9 @@ type Config struct {
 	Files        map[string]string
 }
 
+// unserved are configurations of which too little is there, with the reason.
+var unserved = map[string]string{"zentyal": "its restriction lists are placeholders"}
+
 // Load reads every configuration below dir, a directory of directories. One
 // without main.cf is none.
 func Load(dir string) ([]*Config, error) {
@@ -32,7 +35,7 @@ func Load(dir string) ([]*Config, error) {
 	for _, e := range entries {
 		sub := filepath.Join(dir, e.Name())
 		main, err := os.ReadFile(filepath.Join(sub, "main.cf"))
-		if err != nil {
+		if err != nil || unserved[e.Name()] != "" {
 			continue // a template, or no directory at all
 		}
 		c := &Config{Name: e.Name(), Main: string(main), Files: map[string]string{}}
@@ -208,8 +211,9 @@ func serveMaster(text string) string {
 		if strings.Contains(args, "upstream_proxy_protocol") {
 			continue // behind a proxy that is not there
 		}
-		if f[4] != "n" {
-			f[4] = "n"
+		f[4] = "n"
+		if f[1] == "fifo" { // how it was before Postfix 3
+			f[1] = "unix"
 		}
 		have[f[0]+" "+f[1]] = true
 		b.WriteString(strings.Join(f[:8], " ") + args + "\n")

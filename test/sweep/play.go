@@ -308,6 +308,10 @@ const sessionTime = 20 * time.Second
 
 // ask has one session.
 func (a *asker) ask(ctx context.Context, s *Session) []string {
+	before := 0
+	if fi, err := a.log.Stat(); err == nil {
+		before = int(fi.Size())
+	}
 	conn, err := a.Dial(ctx, s.Client, s.Addr)
 	if err != nil {
 		a.dead[s.Service]++
@@ -318,7 +322,7 @@ func (a *asker) ask(ctx context.Context, s *Session) []string {
 	if f := s.Lines[len(s.Lines)-1]; strings.HasPrefix(f, "(errors ") {
 		t.limit, _ = strconv.Atoi(strings.Trim(f, "(errors )")) // it is a number of ours
 	}
-	if !s.Wrapped && !a.alive[s.Service] && a.fatal(conn) {
+	if !s.Wrapped && !a.alive[s.Service] && a.fatal(conn, before) {
 		a.dead[s.Service]++
 		return []string{"connect ->  closed by time"}
 	}
@@ -343,13 +347,13 @@ func (a *asker) ask(ctx context.Context, s *Session) []string {
 }
 
 // fatal waits until a service that is asked for the first time says something;
-// it tells whether it says in the log that it cannot serve.
-func (a *asker) fatal(conn net.Conn) bool {
+// it tells whether it says in the log, from a place on, that it cannot serve.
+func (a *asker) fatal(conn net.Conn, before int) bool {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		return false
 	}
-	n := 0
+	n, began := 0, time.Now()
 	wait, cancel := context.WithTimeout(context.Background(), sessionTime)
 	defer cancel()
 	dead := false
@@ -359,6 +363,9 @@ func (a *asker) fatal(conn net.Conn) bool {
 			return true
 		})
 		log, _ := os.ReadFile(a.log.Name()) // it is open
+		if time.Since(began) < 3*time.Second { // later, what was said at the start counts too
+			log = log[min(len(log), before):]
+		}
 		dead = strings.Contains(string(log), "smtpd[") && strings.Contains(string(log), ": fatal: ")
 		return err != nil || n > 0 || dead
 	})

@@ -362,7 +362,7 @@ func (a *asker) fatal(conn net.Conn, before int) bool {
 			n, _, _ = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 			return true
 		})
-		log, _ := os.ReadFile(a.log.Name()) // it is open
+		log, _ := os.ReadFile(a.log.Name())    // it is open
 		if time.Since(began) < 3*time.Second { // later, what was said at the start counts too
 			log = log[min(len(log), before):]
 		}

@@ -1,7 +1,7 @@
 // Package test is the end-to-end proof: scenarios against the real Postfix,
-// crash campaigns, full and read-only disks, sweeps of generated
-// sessions over real configurations, hostile clients. Its tests need root and Debian's
-// Postfix, and have the build tag oracle:
+// crash campaigns, full and read-only disks, sweeps of generated sessions over
+// real configurations, hostile clients. Its tests need root and Debian's Postfix,
+// and have the build tag oracle:
 //
 //	go test -tags oracle ./test/...
 //

@@ -219,7 +219,12 @@ func (x *explanation) step(s *access.Step) cli.ExplainStep {
 
 // envelope rewrites and expands as cleanup would, and finds the routes.
 func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Question, rcpt mail.Address, one *cli.Explained) {
-	msg, err := x.gen.cleanup.Begin(ctx, cleanup.Options{Origin: mail.OriginSMTP, Session: peer, Context: rewrite.Remote})
+	stage, err := x.gen.cleaner(x.view)
+	if err != nil {
+		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
+		return
+	}
+	msg, err := stage.Begin(ctx, cleanup.Options{Origin: mail.OriginSMTP, Session: peer, Context: rewrite.Remote})
 	if err != nil {
 		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
 		return

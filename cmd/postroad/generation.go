@@ -31,12 +31,16 @@ type generation struct {
 	cfg      *postconf.Config
 	settings Settings
 	tables   *table.Set
-	rewrite  *rewrite.Engine
-	cleanup  *cleanup.Service
-	bounce   *bounce.Service
-	qmgr     *qmgr.Generation
-	clients  []*smtp.Client
-	verify   *verify.Setup
+	// rewrite and cleanup are the services that main.cf names, pickup is the one
+	// that local submissions go through; stages are all.
+	rewrite *rewrite.Engine
+	cleanup *cleanup.Service
+	pickup  *cleanup.Service
+	stages  stages
+	bounce  *bounce.Service
+	qmgr    *qmgr.Generation
+	clients []*smtp.Client
+	verify  *verify.Setup
 }
 
 // Settings are the main.cf parameters that concern the server as a whole.
@@ -55,6 +59,7 @@ type Settings struct {
 	// MetricsListen is the address of the /metrics page, empty for none.
 	MetricsListen string   `postconf:"postroad_metrics_listen"`
 	Interfaces    []string `postconf:"inet_interfaces"`
+	stageNames
 }
 
 // builder collects what goes wrong while a generation is built.
@@ -81,20 +86,7 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 		QueueDir: gen.settings.QueueDirectory, UTF8: gen.settings.UTF8, DefaultType: gen.settings.DefaultTable,
 		Warn: voice("postroad").Warnf, Info: voice("postroad").Infof, Param: view.Setting, OpenFile: b.rt.Open,
 	})
-	var problems []postconf.Problem
-	gen.rewrite, problems = rewrite.New(b.service(g, "rewrite"), gen.tables, voice("trivial-rewrite"))
-	b.note(problems)
-	gen.cleanup, problems = cleanup.New(b.service(g, "cleanup"), cleanup.Deps{
-		Tables: gen.tables, Rewrite: gen.rewrite, Spool: b.spool, Log: voice("cleanup"),
-		Expanded: gen.reportExpanded,
-		Verified: func(r mail.Recipient, text string) {
-			if err := b.verify.Update(verify.Deliverable, text, r.Original, r.Address); err != nil {
-				log.Warnf("verify: %v", err)
-			}
-		},
-	})
-	b.note(problems)
-	b.note(gen.cleanup.SetPickup(b.service(g, "pickup")))
+	b.stages(g, gen, log)
 	var reports bounce.Settings
 	b.note(b.service(g, "bounce").Decode(&reports))
 	reports.MyOrigin = gen.rewrite.Myorigin()
@@ -103,7 +95,7 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 		b.note([]postconf.Problem{{Text: "bounce_template_file: " + err.Error() + "; the built-in templates are used"}})
 	}
 	gen.bounce = bounce.New(reports, texts, gen.postReport, voice("bounce"))
-	gen.qmgr = &qmgr.Generation{Router: gen.rewrite, Reporter: gen.bounce, Probes: gen.rewrite.Probes(), Verify: b.verify, Transports: map[mail.Transport]*qmgr.Transport{}}
+	gen.qmgr = &qmgr.Generation{Router: gen.rewriter(b.service(g, "qmgr")), Reporter: gen.bounce, Probes: gen.rewrite.Probes(), Verify: b.verify, Transports: map[mail.Transport]*qmgr.Transport{}}
 	b.note(b.service(g, "qmgr").Decode(&gen.qmgr.Settings))
 	gen.qmgr.Settings.Adjust(voice("qmgr").Warnf)
 	b.readVerify(gen, b.service(g, "verify"), voice("verify"))

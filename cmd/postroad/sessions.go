@@ -28,6 +28,7 @@ func (s *server) smtpd(gen *generation, svc *postconf.Service) (*smtpd.Server, e
 	srv, problems := smtpd.FromView(view, gen.tables, s.rt.Log, s.readFile)
 	var set sessionSettings
 	problems = append(problems, view.Decode(&set)...)
+	problems = append(problems, noCleanup(gen.cfg, view, set.Cleanup)...)
 	log := event.NewLogger(s.rt.Log, logName(view, "smtpd"), 1)
 	router := gen.rewrite
 	if len(svc.Overrides) > 0 {
@@ -95,6 +96,7 @@ type sessionSettings struct {
 	MessageLimit   int64    `postconf:"message_size_limit"`
 	PeernameLookup bool     `postconf:"smtpd_peername_lookup"`
 	ErrorRecipient string   `postconf:"error_notice_recipient"`
+	stageNames
 }
 
 // notices posts the transcripts of one SMTP service.
@@ -127,7 +129,11 @@ func (r *receiver) Begin(ctx context.Context, o *smtpd.MessageOptions) (smtpd.Me
 	if o.LocalRewrite {
 		opt.Context = rewrite.Local
 	}
-	msg, err := r.server.gen.Load().cleanup.Begin(ctx, opt)
+	stage, err := r.server.gen.Load().cleanerNamed(r.set.stageNames.Cleanup)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := stage.Begin(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +214,11 @@ func checkFilters(cfg *postconf.Config) []postconf.Problem {
 		case svc.Type == "inet" && svc.Program() == "postscreen":
 			_, more = postscreen.FromView(cfg.View(svc), postscreen.Deps{Tables: tables, Read: os.ReadFile})
 		case (svc.Type == "inet" || svc.Type == "pass") && svc.Program() == "smtpd":
-			_, more = smtpd.FromView(cfg.View(svc), tables, nil, os.ReadFile)
+			view := cfg.View(svc)
+			_, more = smtpd.FromView(view, tables, nil, os.ReadFile)
+			var names stageNames
+			more = append(more, view.Decode(&names)...)
+			more = append(more, noCleanup(cfg, view, names.Cleanup)...)
 		}
 		problems = append(problems, more...)
 	}

@@ -119,7 +119,7 @@ func (s *server) build(g *master.Generation) (*generation, error) {
 func (s *server) runQueue(gen *generation) {
 	opt := queue.Options{
 		Dir: filepath.Join(gen.settings.QueueDirectory, storeDir), LongIDs: gen.settings.LongQueueIDs,
-		Failed: s.fail, Warn: s.log.Warnf,
+		MemTable: boundMemory(), Failed: s.fail, Warn: s.log.Warnf,
 	}
 	// The first attempt is made before anybody is served.
 	store, err := queue.Open(opt)
@@ -151,7 +151,7 @@ func (s *server) runQueue(gen *generation) {
 // runPickup takes local submissions in.
 func (s *server) runPickup(gen *generation) {
 	s.pickup = cleanup.NewPickup(gen.settings.QueueDirectory, s.log.With(gen.settings.SyslogName+"/pickup", s.pids.Next()),
-		func() *cleanup.Service { return s.gen.Load().cleanup })
+		func() *cleanup.Service { return s.gen.Load().pickup })
 	s.pickup.Refuse = func(ctx context.Context, r *cleanup.Refusal) error { return s.gen.Load().refuse(ctx, r) }
 	s.pickup.Returned = func(ctx context.Context, id mail.QueueID) error {
 		select {

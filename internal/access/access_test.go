@@ -281,6 +281,7 @@ func TestRewriteContext(t *testing.T) {
 		{"check_address_map inline:{203.0.113.9=REJECT}", "203.0.113.9", "", rewrite.Local, false},
 		{"check_address_map inline:{203.0.113.8=x}", "203.0.113.9", "", rewrite.Remote, false},
 		{"check_address_map fail:x", "203.0.113.9", "", rewrite.Remote, true},
+		{"static:all", "203.0.113.9", "", rewrite.Local, false},
 		{"", "127.0.0.1", "", rewrite.Remote, false},
 	} {
 		e, _, _ := engine(t, "local_header_rewrite_clients = "+c.clients)

@@ -62,6 +62,7 @@ const (
 	tableSender    = "check_sender_access"
 	tableRecipient = "check_recipient_access"
 	tableETRN      = "check_etrn_access"
+	tableAddress   = "check_address_map"
 )
 
 func (c *compiler) compile() {
@@ -93,7 +94,7 @@ func (c *compiler) compile() {
 		l.rules = c.rules(l, postconf.SplitList(text), tableAny)
 	}
 	c.checkRelaying()
-	e.rewriteClients = c.list("local_header_rewrite_clients", s.RewriteClients, tableNone)
+	e.rewriteClients = c.list("local_header_rewrite_clients", s.RewriteClients, tableAddress)
 }
 
 // tableAny stands for the list that a class is used in, which is known only

@@ -68,6 +68,7 @@ func Rows() []Row {
 		{"discard", newDiscard},
 		{"virtual", newVirtual},
 		{"local", newLocal},
+		{"pipe", newPipe},
 	}
 }
 

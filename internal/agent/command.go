@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/privdeliver"
@@ -70,10 +71,25 @@ func (t *task) command(ctx context.Context, f frame, cmd string) {
 		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "command execution failed: " + err.Error()})
 		return
 	}
-	if out.Warning != "" {
-		t.d.Logger.Fatalf("%s", out.Warning)
-	}
+	announce(t.d.Logger, &out, "local", "")
 	t.step(&f, commandResult(out, cmd))
+}
+
+// announce logs the remark about a command. What is about its start is said to the
+// sender too, in the words of the child that Postfix starts.
+func announce(log *event.Logger, out *privdeliver.Result, program, function string) {
+	if out.Text == privdeliver.TimeOut {
+		log.Warnf("pipe_command_read: read time limit exceeded")
+	}
+	if out.Warning == "" {
+		return
+	}
+	if !strings.HasPrefix(out.Warning, privdeliver.NotRun) {
+		log.Fatalf("%s", out.Warning)
+		return
+	}
+	log.Fatalf("%s", function+out.Warning)
+	out.Output = []byte(program + ": fatal: " + function + out.Warning + "\n")
 }
 
 // workingDir is where a command runs: command_execution_directory, or the queue
@@ -105,6 +121,10 @@ func commandResult(out privdeliver.Result, cmd string) mail.Result {
 	res := mail.Result{DiagnosticType: "x-unix"}
 	known, ok := sysexits[out.Exit]
 	switch {
+	case out.Text == privdeliver.TimeOut:
+		// A bounce, as in Postfix: it would take too long the next time, too.
+		res.Enhanced, res.Text = "5.3.0", fmt.Sprintf("%s: \"%s\"", out.Text, cmd)
+		res.Diagnostic = "internal software error"
 	case out.Exit < 0:
 		res.Enhanced, res.Text = "4.3.0", fmt.Sprintf("%s: \"%s\"", out.Text, cmd)
 		res.Diagnostic = out.Text
@@ -181,7 +201,7 @@ func filter(s, allowed string) string {
 
 // imported is the value of an environment variable that import_environment lets
 // in. The server tells commands where its configuration is.
-func (s *LocalSettings) imported(name string) (string, bool) {
+func (s *CommandSettings) imported(name string) (string, bool) {
 	if name == "MAIL_CONFIG" {
 		return s.ConfigDirectory, true
 	}
@@ -233,11 +253,18 @@ func (t *task) environment(f *frame) []string {
 			env = append(env, name+"="+filter(value, t.a.set.CommandFilter))
 		}
 	}
-	for _, item := range t.a.set.ExportEnvironment {
+	return append(env, t.a.set.exported()...)
+}
+
+// exported is the environment that export_environment lists; a command always has
+// a PATH.
+func (s *CommandSettings) exported() []string {
+	var env []string
+	for _, item := range s.ExportEnvironment {
 		item = strings.TrimSpace(strings.Trim(item, "{}"))
 		if strings.Contains(item, "=") {
 			env = append(env, item)
-		} else if v, ok := t.a.set.imported(item); ok {
+		} else if v, ok := s.imported(item); ok {
 			env = append(env, item+"="+v)
 		}
 	}

@@ -17,11 +17,12 @@ type FilterSettings struct {
 	Virtual []string `postconf:"virtual_delivery_status_filter"`
 	SMTP    []string `postconf:"smtp_delivery_status_filter"`
 	LMTP    []string `postconf:"lmtp_delivery_status_filter"`
+	Pipe    []string `postconf:"pipe_delivery_status_filter"`
 }
 
 // of is the parameter of a program and its value; none for other programs.
 func (s *FilterSettings) of(program string) (param string, specs []string) {
-	specs = map[string][]string{"local": s.Local, "virtual": s.Virtual, "smtp": s.SMTP, "lmtp": s.LMTP}[program]
+	specs = map[string][]string{"local": s.Local, "virtual": s.Virtual, "smtp": s.SMTP, "lmtp": s.LMTP, "pipe": s.Pipe}[program]
 	return program + "_delivery_status_filter", specs
 }
 

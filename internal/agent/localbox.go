@@ -31,7 +31,7 @@ func (t *task) mailbox(ctx context.Context, f frame) bool {
 	f.user = u
 	command, err := t.found(ctx, t.a.commandMaps, f.base)
 	if err != nil {
-		t.step(&f, mail.Result{Enhanced: "4.3.5", Text: configError})
+		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "table lookup failure"})
 		return true
 	}
 	if command == "" {
@@ -62,7 +62,7 @@ func (t *task) mailbox(ctx context.Context, f frame) bool {
 func (t *task) passed(ctx context.Context, f frame, maps *table.Maps, transport string) bool {
 	hit, err := maps.Lookup(ctx, f.base)
 	if err != nil {
-		t.step(&f, mail.Result{Enhanced: "4.3.5", Text: configError})
+		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "table lookup failure"})
 		return true
 	}
 	if hit.Found {

@@ -26,8 +26,25 @@ type VirtualSettings struct {
 	MailboxLock  []string `postconf:"virtual_mailbox_lock"`
 }
 
+// CommandSettings are the main.cf parameters about what commands find around
+// them.
+type CommandSettings struct {
+	ConfigDirectory   string   `postconf:"config_directory"`
+	ImportEnvironment []string `postconf:"import_environment"`
+	ExportEnvironment []string `postconf:"export_environment"`
+	QueueDirectory    string   `postconf:"queue_directory"`
+}
+
+// PipeSettings are the main.cf parameters that pipe(8) reads.
+type PipeSettings struct {
+	CommandSettings
+	MailOwner   string `postconf:"mail_owner"`
+	SetgidGroup string `postconf:"setgid_group"`
+}
+
 // LocalSettings are the main.cf parameters that local(8) reads.
 type LocalSettings struct {
+	CommandSettings
 	AliasMaps             []string      `postconf:"alias_maps"`
 	AllowMailCommands     []string      `postconf:"allow_mail_to_commands"`
 	AllowMailFiles        []string      `postconf:"allow_mail_to_files"`
@@ -50,17 +67,13 @@ type LocalSettings struct {
 	ForwardFilter         string        `postconf:"forward_expansion_filter"`
 	ExecutionDirectory    string        `postconf:"command_execution_directory"`
 	ExecutionFilter       string        `postconf:"execution_directory_expansion_filter"`
-	ConfigDirectory       string        `postconf:"config_directory"`
-	ImportEnvironment     []string      `postconf:"import_environment"`
 	OwnerRequest          bool          `postconf:"owner_request_special"`
 	RequireHome           bool          `postconf:"require_home_directory"`
 	FrozenDelivered       bool          `postconf:"frozen_delivered_to"`
-	QueueDirectory        string        `postconf:"queue_directory"`
 	ExpandOwner           bool          `postconf:"expand_owner_alias"`
 	ResetOwner            bool          `postconf:"reset_owner_alias"`
 	PrependDelivered      []string      `postconf:"prepend_delivered_header"`
 	DefaultPrivs          string        `postconf:"default_privs"`
-	ExportEnvironment     []string      `postconf:"export_environment"`
 	DuplicateLimit        int           `postconf:"duplicate_filter_limit"`
 	Propagate             []string      `postconf:"propagate_unmatched_extensions"`
 }

@@ -17,6 +17,9 @@ type Failed struct {
 	Recipient mail.Recipient
 	Result    mail.Result
 	When      time.Time
+	// Cleared tells of a success that the sender hears of because of a warning
+	// before it (confirm_delay_cleared).
+	Cleared bool
 }
 
 // Report is what a notification tells about.
@@ -181,12 +184,11 @@ func (s *Service) Success(ctx context.Context, r *Report) (mail.QueueID, error) 
 	return s.send(ctx, n)
 }
 
-// filter keeps the recipients whose sender wants to know; without a NOTIFY
-// parameter failures and delays are reported (RFC 3461 4.1).
+// filter keeps the recipients whose sender wants to know of failures or delays.
 func filter(all []Failed, want mail.Notify) []Failed {
 	out := make([]Failed, 0, len(all))
 	for _, f := range all {
-		if n := f.Recipient.Notify; n == 0 || n&want != 0 && n&mail.NotifyNever == 0 {
+		if f.Recipient.Notify.Wants(want) {
 			out = append(out, f)
 		}
 	}
@@ -197,7 +199,7 @@ func filter(all []Failed, want mail.Notify) []Failed {
 func succeeded(all []Failed) []Failed {
 	out := make([]Failed, 0, len(all))
 	for _, f := range all {
-		if f.Recipient.Notify&mail.NotifySuccess != 0 && f.Result.Outcome == mail.Sent && !f.Result.DSNPassed {
+		if f.Result.Outcome == mail.Sent && (f.Cleared || f.Recipient.Notify&mail.NotifySuccess != 0 && !f.Result.DSNPassed) {
 			out = append(out, f)
 		}
 	}

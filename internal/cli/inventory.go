@@ -25,7 +25,7 @@ import (
 // when one of them has it.
 func AllSettings() []any {
 	return []any{
-		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, agent.FilterSettings{}, smtp.Common{}, smtp.Settings{},
+		access.Settings{}, agent.MailboxSettings{}, agent.VirtualSettings{}, agent.LocalSettings{}, agent.PipeSettings{}, agent.FilterSettings{}, smtp.Common{}, smtp.Settings{},
 		bounce.Settings{}, cleanup.Settings{}, master.Settings{}, qmgr.Settings{}, rewrite.Settings{},
 		milter.Settings{}, postscreen.Settings{}, postscreen.TLSSettings{}, sasl.Settings{}, smtpd.Settings{}, tlsmgr.Settings{}, verify.Settings{}, Settings{},
 	}
@@ -34,8 +34,8 @@ func AllSettings() []any {
 // elsewhere are parameters that no Settings struct has and that count all the
 // same: the configuration itself, the master and the inventory read them.
 var elsewhere = []string{
-	"compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
-	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "smtpd_restriction_classes",
+	"cleanup_service_name", "compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
+	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "rewrite_service_name", "smtpd_restriction_classes",
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
 	// The inventory reports what smtpd counts.

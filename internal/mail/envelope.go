@@ -20,6 +20,12 @@ const (
 	NotifyNever
 )
 
+// Wants tells whether a report of this kind is wanted; without a NOTIFY
+// parameter it is (RFC 3461 4.1: failures and delays).
+func (n Notify) Wants(report Notify) bool {
+	return n == 0 || n&report != 0 && n&NotifyNever == 0
+}
+
 // Ret is the RET parameter of MAIL (RFC 3461 4.3).
 type Ret uint8
 

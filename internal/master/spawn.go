@@ -6,27 +6,27 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"postroad/internal/event"
 	"postroad/internal/postconf"
+	"postroad/internal/privdeliver"
 )
 
 // timeLimit ends the names of the parameters that limit the time of one service's
 // commands.
 const timeLimit = "_time_limit"
 
-// ReadsLimit tells whether a parameter is the time limit of a spawn service.
+// ReadsLimit tells whether a parameter is the time limit of a spawn(8) or pipe(8)
+// service.
 func ReadsLimit(cfg *postconf.Config, name string) bool {
 	name, ok := strings.CutSuffix(name, timeLimit)
 	return ok && slices.ContainsFunc(cfg.Active(), func(s *postconf.Service) bool {
-		return s.Name == name && s.Program() == spawnProgram
+		return s.Name == name && (s.Program() == spawnProgram || s.Program() == "pipe")
 	})
 }
 
@@ -99,28 +99,8 @@ func (s *spawnService) command(args []string) error {
 	case len(s.argv) == 0 || s.argv[0] == "":
 		return errors.New("missing argv= attribute")
 	}
-	return s.account(account)
-}
-
-// account resolves "name[:group]".
-func (s *spawnService) account(text string) error {
-	name, group, _ := strings.Cut(text, ":")
-	u, err := user.Lookup(name)
-	if err != nil {
-		return fmt.Errorf("unknown user name: %s", name)
-	}
-	gid := u.Gid
-	if group != "" {
-		g, err := user.LookupGroup(group)
-		if err != nil {
-			return fmt.Errorf("unknown group name: %s", group)
-		}
-		gid = g.Gid
-	}
-	if s.uid, err = strconv.Atoi(u.Uid); err != nil {
-		return err
-	}
-	s.gid, err = strconv.Atoi(gid)
+	var err error
+	s.uid, s.gid, err = privdeliver.Account(account)
 	return err
 }
 

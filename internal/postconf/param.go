@@ -56,6 +56,9 @@ const (
 	noComsat    = "nobody is told of new mail by the comsat protocol"
 	kernelLocks = "mailboxes are always locked as mailbox_delivery_lock says"
 	ownSchedule = "waiting mail is tried when its time has come, and not at the next look at all of it"
+	ownTurns    = "messages for a destination take turns, so that a large one is never in the way and need not be pre-empted"
+	ownActive   = "waiting recipients stay in the index on disk, and qmgr_message_active_limit alone bounds what is in memory"
+	noFlow      = "new mail and deliveries share one log instead of a directory, so new mail is never held back"
 	noFaults    = "it exists to test Postfix itself"
 )
 

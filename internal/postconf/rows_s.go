@@ -12,7 +12,7 @@ var rowsS = []Param{
 	{"sendmail_fix_line_endings", "always", String, 0, 1, 0, Planned, ""},
 	{"sendmail_path", "/usr/sbin/sendmail", String, 0, 1, 0, Different, oneBinary},
 	{"service_name", "", String, 0, 0, 0, Planned, ""},
-	{"service_throttle_time", "60s", Time, 's', 1, 0, Planned, ""},
+	{"service_throttle_time", "60s", Time, 's', 1, 0, Different, oneProcess},
 	{"setgid_group", "postdrop", String, 0, 1, 0, Planned, ""},
 	{"shlib_directory", "no", String, 0, 1, 0, Different, oneBinary},
 	{"show_user_unknown_table_name", "yes", Bool, 0, 0, 0, Planned, ""},

@@ -36,13 +36,15 @@ func command(r *Request, content io.Reader) Result {
 	}
 	// A command need not read its input to the end; a broken pipe is no failure.
 	_, _ = io.WriteString(in, r.From+string(r.Prefix))
-	_ = copyText(in, content, r.Size, false)
+	_ = copyText(in, content, r.Size, &r.Form)
 	_ = in.Close()
 	return commandResult(ctx, cmd.Wait(), out.Bytes())
 }
 
-// notRun is the answer for a command that could not be started: try again. What
-// is said to the log is said to the sender where it is about the command.
+// NotRun begins the warning about a command that could not be started.
+const NotRun = "execvp "
+
+// notRun is the answer for a command that could not be started: try again.
 func notRun(r *Request, err error) Result {
 	out := Result{Class: Failed, Exit: tempFail}
 	if info, serr := os.Stat(r.Dir); r.Dir != "" && (serr != nil || !info.IsDir()) {
@@ -59,10 +61,12 @@ func notRun(r *Request, err error) Result {
 	if errors.Is(err, exec.ErrNotFound) {
 		err = syscall.ENOENT
 	}
-	out.Warning = "execvp " + r.Argv[0] + ": " + reason(err)
-	out.Output = []byte("local: fatal: " + out.Warning + "\n")
+	out.Warning = NotRun + r.Argv[0] + ": " + reason(err)
 	return out
 }
+
+// TimeOut is the text for a command that took too long.
+const TimeOut = "Command time limit exceeded"
 
 // tempFail is EX_TEMPFAIL of sysexits(3).
 const tempFail = 75
@@ -74,7 +78,7 @@ func commandResult(ctx context.Context, err error, output []byte) Result {
 	case err == nil:
 		return r
 	case ctx.Err() != nil:
-		return Result{Class: Failed, Exit: -1, Output: output, Text: "Command time limit exceeded"}
+		return Result{Class: Failed, Exit: -1, Output: output, Text: TimeOut}
 	case errors.As(err, &exit):
 		r.Class, r.Exit = Failed, exit.ExitCode()
 		if r.Exit < 0 {

@@ -66,7 +66,7 @@ func create(dir, tmp string) (*os.File, error) {
 }
 
 func writeMaildir(f *os.File, r *Request, content io.Reader) error {
-	return copyText(f, io.MultiReader(bytes.NewReader(r.Prefix), content), r.Size+int64(len(r.Prefix)), false)
+	return copyText(f, io.MultiReader(bytes.NewReader(r.Prefix), content), r.Size+int64(len(r.Prefix)), &r.Form)
 }
 
 // delivered looks for the file of a delivery that was forgotten in a crash: in

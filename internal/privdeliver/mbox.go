@@ -136,7 +136,7 @@ func copyMbox(f *os.File, r *Request, content io.Reader) error {
 	if _, err := io.WriteString(f, head); err != nil {
 		return err
 	}
-	if err := copyText(f, content, r.Size, true); err != nil {
+	if err := copyText(f, content, r.Size, &Form{From: true}); err != nil {
 		return err
 	}
 	_, err := io.WriteString(f, "\n")

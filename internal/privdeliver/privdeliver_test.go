@@ -193,7 +193,34 @@ func TestCopyTextAtBufferEdges(t *testing.T) {
 		in := strings.Repeat("x", n) + "\r\nFrom y\r\n" + strings.Repeat("z", n)
 		want := strings.Repeat("x", n) + "\n>From y\n" + strings.Repeat("z", n)
 		var out bytes.Buffer
-		if err := copyText(&out, strings.NewReader(in), bufferSize, true); err != nil || out.String() != want {
+		if err := copyText(&out, strings.NewReader(in), bufferSize, &Form{From: true}); err != nil || out.String() != want {
+			t.Errorf("%d: %d bytes, want %d: %v", n, out.Len(), len(want), err)
+		}
+	}
+}
+
+func TestCopyTextForms(t *testing.T) {
+	t.Parallel()
+	in := "From a\r\n.b\r\n\r\nFrom c\r\nx.\r\n"
+	for _, c := range []struct {
+		form Form
+		want string
+	}{
+		{Form{}, "From a\n.b\n\nFrom c\nx.\n"},
+		{Form{From: true, Blank: true}, ">From a\n.b\n\n>From c\nx.\n\n"},
+		{Form{Dot: true, EOL: "\r\n"}, "From a\r\n..b\r\n\r\nFrom c\r\nx.\r\n"},
+		{Form{Blank: true, EOL: "!"}, "From a!.b!!From c!x.!!"},
+	} {
+		var out bytes.Buffer
+		if err := copyText(&out, strings.NewReader(in), int64(len(in)), &c.form); err != nil || out.String() != c.want {
+			t.Errorf("%+v: %q, want %q: %v", c.form, out.String(), c.want, err)
+		}
+	}
+	// The end of a line across the end of the buffer, and a line that begins behind it.
+	for n := bufferSize - 3; n <= bufferSize+3; n++ {
+		in, want := strings.Repeat("x", n)+"\r\n.y\r\n", strings.Repeat("x", n)+"|..y|"
+		var out bytes.Buffer
+		if err := copyText(&out, strings.NewReader(in), bufferSize, &Form{EOL: "|", Dot: true}); err != nil || out.String() != want {
 			t.Errorf("%d: %d bytes, want %d: %v", n, out.Len(), len(want), err)
 		}
 	}

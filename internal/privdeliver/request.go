@@ -53,6 +53,8 @@ type Request struct {
 	Timeout   time.Duration
 	// Size is the length of the message.
 	Size int64
+	// Form is how a command gets the message.
+	Form Form
 	// Owner and Group are whose mailbox file it is, when that is not the process:
 	// 0 for the process's own.
 	Owner, Group int

@@ -85,6 +85,10 @@ func appendQuestion(b []byte, q *question) ([]byte, error) {
 	p.num(int64(r.Owner))
 	p.num(int64(r.Group))
 	p.flag(r.Named)
+	p.text(r.Form.EOL)
+	p.flag(r.Form.From)
+	p.flag(r.Form.Dot)
+	p.flag(r.Form.Blank)
 	return p.b, p.seal(len(b))
 }
 
@@ -202,6 +206,7 @@ func readQuestion(in *bufio.Reader) (q question, err error) {
 	r.Owner = u.int()
 	r.Group = u.int()
 	r.Named = u.flag()
+	r.Form = Form{EOL: u.text(), From: u.flag(), Dot: u.flag(), Blank: u.flag()}
 	if u.bad || r.Size < 0 {
 		return q, errField
 	}

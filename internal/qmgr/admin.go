@@ -94,7 +94,8 @@ func defaultQueues(op control.Op) []string {
 	return []string{"hold", "incoming", "active", "deferred"}
 }
 
-// Change implements control.Queue.
+// Change implements control.Queue. The changes of many messages share a sync; each
+// is reported when it is durable.
 func (a *Admin) Change(ctx context.Context, op control.Op, sel control.Selection, report func(mail.QueueID)) (int, error) {
 	do := a.operation(op)
 	if do == nil {
@@ -116,9 +117,34 @@ func (a *Admin) Change(ctx context.Context, op control.Op, sel control.Selection
 		}
 	}
 	n := 0
+	for batch := range slices.Chunk(ids, adminBatch) {
+		done, err := a.changeAll(ctx, do, batch, queues)
+		if len(done) > 0 {
+			// What was reported stays done, whatever happens next.
+			if syncErr := a.Store.Sync(); syncErr != nil {
+				return n, syncErr
+			}
+		}
+		for _, id := range done {
+			report(id)
+		}
+		n += len(done)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// adminBatch is how many messages are changed between two syncs.
+const adminBatch = 500
+
+// changeAll does one thing to messages in some queues, and returns those that it
+// did it to.
+func (a *Admin) changeAll(ctx context.Context, do func(context.Context, *queue.Summary) error, ids []mail.QueueID, queues []string) (done []mail.QueueID, err error) {
 	for _, id := range ids {
 		if err := ctx.Err(); err != nil {
-			return n, err
+			return done, err
 		}
 		sum, err := a.Store.Summary(id)
 		if errors.Is(err, queue.ErrNotFound) || (err == nil && !slices.Contains(queues, a.queueOf(sum))) {
@@ -131,12 +157,11 @@ func (a *Admin) Change(ctx context.Context, op control.Op, sel control.Selection
 			continue
 		}
 		if err != nil {
-			return n, fmt.Errorf("%s: %w", id, err)
+			return done, fmt.Errorf("%s: %w", id, err)
 		}
-		n++
-		report(id)
+		done = append(done, id)
 	}
-	return n, nil
+	return done, nil
 }
 
 func (a *Admin) operation(op control.Op) func(context.Context, *queue.Summary) error {
@@ -170,7 +195,7 @@ func (a *Admin) delete(_ context.Context, sum *queue.Summary) error {
 		c.Drop()
 		return err
 	}
-	return c.CommitSync()
+	return c.Commit()
 }
 
 // hold puts a message on hold: at once when it waits on disk, else when the
@@ -189,7 +214,7 @@ func holdStored(s *queue.Store, id mail.QueueID) error {
 	}
 	c := s.Change()
 	c.Hold(id, jobs)
-	return c.CommitSync()
+	return c.Commit()
 }
 
 // holdOnDisk begins a hold that was asked for while the message was in memory.
@@ -197,7 +222,11 @@ func (m *Manager) holdOnDisk(id mail.QueueID) {
 	if _, _, err := m.store.Message(id); errors.Is(err, queue.ErrNotFound) {
 		return // the attempt in flight was the last
 	}
-	if err := holdStored(m.store, id); err != nil {
+	err := holdStored(m.store, id)
+	if err == nil {
+		err = m.store.Sync() // the administrator was told
+	}
+	if err != nil {
 		m.log.Errorf("%s: hold: %v", id, err)
 	}
 }
@@ -240,7 +269,7 @@ func (a *Admin) expire(_ context.Context, sum *queue.Summary) error {
 	flags.Expire = true
 	c := a.Store.Change()
 	c.SetFlags(sum.Envelope.ID, flags)
-	if err := c.CommitSync(); err != nil {
+	if err := c.Commit(); err != nil {
 		return err
 	}
 	if a.Manager == nil {

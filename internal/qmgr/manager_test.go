@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -513,6 +514,37 @@ func TestDelayWarning(t *testing.T) {
 	})
 }
 
+// TestDelayCleared: who hears that a delay is over; Postfix does the same.
+func TestDelayCleared(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		notify mail.Notify
+		want   string
+	}{
+		{0, "delay a@x.test mailbox busy|success a@x.test ok"},
+		{mail.NotifyDelay, "delay a@x.test mailbox busy|success a@x.test ok"},
+		{mail.NotifySuccess, "delay a@x.test mailbox busy|success a@x.test ok"},
+		{mail.NotifyFailure, "delay a@x.test mailbox busy"},
+		{mail.NotifyNever, "delay a@x.test mailbox busy"},
+	} {
+		inBubble(t, func(w *world) {
+			w.settings.DelayWarning, w.settings.ConfirmCleared = time.Minute, true
+			w.answer = busy
+			w.start()
+			w.sendAs(mail.Envelope{Sender: "s@example.org", Recipients: []mail.Recipient{
+				{Address: "a@x.test", Original: "a@x.test", Notify: c.notify}}})
+			time.Sleep(10 * time.Minute)
+			w.says(func(*agent.Delivery, mail.Recipient) mail.Result {
+				return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "ok", DSNPassed: true}
+			})
+			time.Sleep(2 * time.Hour)
+			if got := w.reported(); got != c.want || w.left() != 0 {
+				t.Errorf("NOTIFY %d: reported %q, want %q; %d left", c.notify, got, c.want, w.left())
+			}
+		})
+	}
+}
+
 func TestHoldReleaseDelete(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(w *world) {
@@ -543,6 +575,60 @@ func TestHoldReleaseDelete(t *testing.T) {
 		synctest.Wait()
 		if w.left() != 0 {
 			t.Error("released mail was not delivered")
+		}
+	})
+}
+
+// syncCounter counts the syncs of files that are written.
+type syncCounter struct {
+	vfs.FS
+	n atomic.Int64
+}
+
+// Create implements vfs.FS.
+func (c *syncCounter) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := c.FS.Create(name, cat)
+	return &countedFile{f, &c.n}, err
+}
+
+type countedFile struct {
+	vfs.File
+	n *atomic.Int64
+}
+
+// Sync implements vfs.File.
+func (f *countedFile) Sync() error { f.n.Add(1); return f.File.Sync() }
+
+// SyncData implements vfs.File.
+func (f *countedFile) SyncData() error { f.n.Add(1); return f.File.SyncData() }
+
+// TestChangesShareSyncs: what is done to all messages is durable when it is
+// reported, and does not take a sync for each.
+func TestChangesShareSyncs(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(w *world) {
+		counter := &syncCounter{FS: w.fs}
+		w.fs = counter
+		w.answer = busy
+		w.start()
+		const messages = 2*adminBatch + 1
+		for range messages {
+			w.send("a@x.test")
+		}
+		time.Sleep(10 * time.Second)
+		a := &Admin{Store: w.store, Manager: w.m}
+		for _, op := range []control.Op{control.OpHold, control.OpRelease, control.OpDelete} {
+			before, reported := counter.n.Load(), 0
+			n, err := a.Change(t.Context(), op, control.Selection{All: true}, func(mail.QueueID) { reported++ })
+			if n != messages || reported != messages || err != nil {
+				t.Errorf("%v: %d done, %d reported, %v", op, n, reported, err)
+			}
+			if syncs := counter.n.Load() - before; syncs < 1 || syncs > 100 {
+				t.Errorf("%v: %d syncs", op, syncs)
+			}
+		}
+		if n := w.left(); n != 0 {
+			t.Errorf("%d left", n)
 		}
 	})
 }

@@ -186,6 +186,9 @@ func (m *Manager) route(gen *Generation, env *mail.Envelope, rcpt mail.Address) 
 	}
 	route.Transport, route.Nexthop = env.FilterTransport, env.FilterNexthop
 	if route.Nexthop == "" {
+		route.Nexthop = mail.Nexthop(gen.Settings.FilterNexthop)
+	}
+	if route.Nexthop == "" {
 		route.Nexthop = mail.Nexthop(route.Recipient.Domain())
 	}
 	return route, nil

@@ -18,6 +18,8 @@ type Settings struct {
 	BounceLifetime time.Duration `postconf:"bounce_queue_lifetime"`
 	// DelayWarning is the age at which the sender is warned; 0 is never.
 	DelayWarning time.Duration `postconf:"delay_warning_time"`
+	// ConfirmCleared tells a sender who was warned that the message has arrived.
+	ConfirmCleared bool `postconf:"confirm_delay_cleared"`
 	// ActiveLimit bounds the messages in memory.
 	ActiveLimit int `postconf:"qmgr_message_active_limit"`
 	// PendingProbes bounds the probes of verify(8) under way.
@@ -26,6 +28,9 @@ type Settings struct {
 	SoftBounce bool `postconf:"soft_bounce"`
 	// DelayDigits bounds the decimals of delay= in the log.
 	DelayDigits int `postconf:"delay_logging_resolution_limit"`
+	// FilterNexthop is where a content filter without a next hop is; empty is the
+	// domain of the recipient.
+	FilterNexthop string `postconf:"default_filter_nexthop"`
 	// DeferTransports lists transports whose mail waits for a flush.
 	DeferTransports []string `postconf:"defer_transports"`
 	// NoVERPBounces reports the failures of a message with VERP together.

@@ -38,19 +38,30 @@ func (m *Manager) markDone(c *queue.Change, msg *message, sent []answer) {
 		c.Done(msg.env.ID, nums)
 	}
 	now := time.Now()
+	cleared := m.gen.Load().Settings.ConfirmCleared
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg.done += len(sent)
 	for _, a := range sent {
-		msg.note(a, now)
+		msg.note(a, now, cleared)
 	}
 }
 
 // note remembers the successes behind an answer that somebody asked to hear of.
 // The lock is held.
-func (msg *message) note(a answer, now time.Time) {
-	if wantsSuccess(msg.env, a.rcpt) && a.res.Enhanced != "" {
-		msg.succeeded = append(msg.succeeded, a.parts(now, mail.Sent, mail.Deliverable, mail.Undeliverable)...)
+// With cleared, whoever was warned that the message is late did.
+func (msg *message) note(a answer, now time.Time, cleared bool) {
+	if a.res.Enhanced == "" {
+		return
+	}
+	cleared = cleared && msg.flags.Warned && a.rcpt.Notify.Wants(mail.NotifyDelay|mail.NotifySuccess)
+	if !cleared && !wantsSuccess(msg.env, a.rcpt) {
+		return
+	}
+	first := len(msg.succeeded)
+	msg.succeeded = append(msg.succeeded, a.parts(now, mail.Sent, mail.Deliverable, mail.Undeliverable)...)
+	for i := range msg.succeeded[first:] {
+		msg.succeeded[first+i].Cleared = cleared
 	}
 }
 
@@ -140,7 +151,7 @@ func (m *Manager) settleJob(c *queue.Change, j *job) []wakeup {
 	for _, a := range bounced {
 		msg.failed = append(msg.failed, a.parts(now, mail.Bounced, mail.Deferred)...)
 		msg.undone = append(msg.undone, a)
-		msg.note(a, now)
+		msg.note(a, now, false)
 	}
 	for _, a := range deferred {
 		// What bounces behind an answer that waits is reported now, as Postfix does.

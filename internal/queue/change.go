@@ -112,7 +112,8 @@ func (c *Change) Hold(id mail.QueueID, jobs []*Job) {
 	c.set(idKey(kindHold, id), nil)
 }
 
-// Commit applies the change. An error poisons the store.
+// Commit applies the change, which is durable after the next Sync. An error
+// poisons the store.
 func (c *Change) Commit() error {
 	defer c.Drop()
 	if c.err != nil {
@@ -125,14 +126,6 @@ func (c *Change) Commit() error {
 	return nil
 }
 
-// CommitSync is Commit for changes that an administrator was told of.
-func (c *Change) CommitSync() error {
-	if err := c.Commit(); err != nil {
-		return err
-	}
-	return c.s.Sync()
-}
-
 // Drop forgets the change.
 func (c *Change) Drop() {
 	if c.b != nil {
@@ -141,7 +134,7 @@ func (c *Change) Drop() {
 	}
 }
 
-// Release ends a hold. Its jobs come due at once under new numbers, because an
+// Release ends a hold, durably after the next Sync. Its jobs come due at once under new numbers, because an
 // index key is written once in its life (invariant 6).
 func (s *Store) Release(id mail.QueueID) error {
 	held, err := s.Held(id)
@@ -175,7 +168,7 @@ func (s *Store) rejob(id mail.QueueID, also func(*Change), held bool) error {
 		j.No, j.Due = next, s.opt.Now()
 		c.Put(j)
 	}
-	return c.CommitSync()
+	return c.Commit()
 }
 
 // ReadFlags returns the flags of a message, the zero Flags when there are none.

@@ -92,7 +92,8 @@ func (l *ledger) live(s *Store, r *rand.Rand, n int) {
 	case 2: // on hold
 		c := s.Change()
 		c.Hold(env.ID, nil)
-		_ = c.CommitSync()
+		_ = c.Commit()
+		_ = s.Sync()
 	}
 }
 

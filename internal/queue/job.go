@@ -13,17 +13,16 @@ type Dest struct {
 	Nexthop   mail.Nexthop
 }
 
-// NewDest returns a destination in the form in which it is compared: lower
-// case, and without the two bytes that separate keys.
+// NewDest returns a destination in the form in which it is compared: the next hop
+// in lower case, and both without the two bytes that separate keys.
 func NewDest(t mail.Transport, n mail.Nexthop) Dest {
 	clean := func(s string) string {
-		s = strings.ToLower(s)
 		if strings.IndexByte(s, 0) < 0 && strings.IndexByte(s, destSep) < 0 {
 			return s
 		}
 		return strings.NewReplacer("\x00", "?", "\xff", "?").Replace(s)
 	}
-	return Dest{Transport: mail.Transport(clean(string(t))), Nexthop: mail.Nexthop(clean(string(n)))}
+	return Dest{Transport: mail.Transport(clean(string(t))), Nexthop: mail.Nexthop(clean(strings.ToLower(string(n))))}
 }
 
 // Job is what waits on disk: some recipients of one message for one

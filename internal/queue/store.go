@@ -54,8 +54,8 @@ type Options struct {
 	// InlineLimit and Reserve replace the defaults when not zero; a negative
 	// Reserve keeps none.
 	InlineLimit, Reserve int64
-	// MemTable is the size of the table of fresh mail in memory, memTableSize
-	// when 0.
+	// MemTable bounds the size of the table of fresh mail in memory, which is
+	// memTableSize where that is less, or this is 0.
 	MemTable uint64
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
@@ -155,7 +155,7 @@ func (o Options) withDefaults() Options {
 	if o.Reserve == 0 {
 		o.Reserve = DefaultReserve
 	}
-	if o.MemTable == 0 {
+	if o.MemTable == 0 || o.MemTable > memTableSize {
 		o.MemTable = memTableSize
 	}
 	if o.Now == nil {

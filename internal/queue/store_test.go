@@ -163,7 +163,7 @@ func TestHoldHidesFromIndex(t *testing.T) {
 	jobs, _ := s.Jobs(env.ID)
 	c = s.Change()
 	c.Hold(env.ID, jobs)
-	if err := c.CommitSync(); err != nil {
+	if err := c.Commit(); err != nil {
 		t.Fatal(err)
 	}
 	count := func() (n int) {

@@ -64,6 +64,9 @@ func (s *session) cmdMail(args string) {
 		addr = s.access.ProbeSender(addr)
 		tx.sender = addr
 	}
+	if tx.local, ok = s.rewritesLocally(); !ok {
+		return
+	}
 	s.tx = tx
 	s.req.HasSender, s.req.Sender, s.req.Size = true, addr, size
 	if s.access != nil && !s.check("MAIL", s.access.Sender) {

@@ -276,7 +276,7 @@ func (p *proxyMail) send() bool {
 	case p.store.err != nil:
 		p.s.log.Warnf("proxy speed-adjust log I/O error: %s", sysText(p.store.err))
 		return c.fail(nil)
-	case !p.connect(p.s.rewritesLocally()):
+	case !p.connect(p.s.tx.local):
 		return false
 	}
 	for _, cmd := range p.later {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -49,6 +48,8 @@ type Server struct {
 	pool  wire.Pool
 	slots chan struct{}
 	done  chan struct{}
+	// waiting gives a connection to a goroutine that has ended a session.
+	waiting chan net.Conn
 	// draining is closed when drained is set.
 	draining chan struct{}
 }
@@ -97,8 +98,6 @@ type Lists struct {
 	Filters Filters
 	// Forbidden and Noop match command words.
 	Forbidden, Noop func(word string) bool
-	// LocalRewrite tells whether a client's mail is completed as local mail.
-	LocalRewrite func(ctx context.Context, name string, addr netip.Addr, authenticated bool) bool
 }
 
 // lacks is what the settings want and could not be set up.
@@ -170,13 +169,44 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 		s.taken()
 		s.accepted.Add(1)
-		// goroutine: one session; ends with its connection.
-		go func() {
-			defer s.accepted.Add(-1)
-			defer s.free()
-			s.ServeConn(ctx, conn)
-		}()
+		select {
+		case s.waiting <- conn:
+		default:
+			// goroutine: sessions, one after the other; ends with the last, see work.
+			go s.work(ctx, conn)
+		}
 	}
+}
+
+// workerIdle is how long a goroutine waits for another session.
+const workerIdle = time.Second
+
+// work serves a connection, and then others that come soon: the stack of a
+// goroutine grows with its first session, which costs one in twenty of all cycles
+// when every session does it again.
+func (s *Server) work(ctx context.Context, conn net.Conn) {
+	timer := time.NewTimer(workerIdle)
+	defer timer.Stop()
+	for {
+		s.serveSlot(ctx, conn)
+		timer.Reset(workerIdle)
+		select {
+		case conn = <-s.waiting:
+		case <-timer.C:
+			return
+		case <-s.done:
+			return
+		case <-s.draining:
+			return
+		}
+	}
+}
+
+// serveSlot serves a connection that has a slot.
+func (s *Server) serveSlot(ctx context.Context, conn net.Conn) {
+	defer s.accepted.Add(-1)
+	defer s.free()
+	s.ServeConn(ctx, conn)
 }
 
 // prepare makes what the first session needs; the caller holds the lock.
@@ -185,6 +215,7 @@ func (s *Server) prepare() {
 		s.sessions = make(map[*session]struct{})
 		s.done = make(chan struct{})
 		s.draining = make(chan struct{})
+		s.waiting = make(chan net.Conn)
 		if s.MaxSessions > 0 {
 			s.slots = make(chan struct{}, s.MaxSessions)
 		}

@@ -103,6 +103,5 @@ type Settings struct {
 	Milters      string        `postconf:"smtpd_milters"`
 	MilterMaps   []string      `postconf:"smtpd_milter_maps"`
 	Override     []string      `postconf:"receive_override_options"`
-	LocalRewrite []string      `postconf:"local_header_rewrite_clients"`
 	DefaultLimit int           `postconf:"default_process_limit"`
 }

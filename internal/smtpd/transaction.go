@@ -7,6 +7,7 @@ import (
 	"postroad/internal/access"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/rewrite"
 	"postroad/internal/wire"
 )
 
@@ -15,6 +16,8 @@ type transaction struct {
 	open   bool
 	sender mail.Address
 	params SenderParams
+	// local tells that what is missing in addresses is ours to add.
+	local bool
 	// line is the MAIL command; proxy is msg when a filter stands before the queue.
 	line  string
 	proxy *proxyMail
@@ -67,12 +70,11 @@ func (s *session) openMessage() bool {
 	if s.tx.msg != nil {
 		return true
 	}
-	local := s.rewritesLocally()
 	if s.srv.proxy != nil {
-		return s.openProxy(local)
+		return s.openProxy(s.tx.local)
 	}
-	facts := s.facts(local)
-	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: local, Filters: s.filters.chain})
+	facts := s.facts(s.tx.local)
+	msg, err := s.srv.Cleanup.Begin(s.ctx, &MessageOptions{Session: &s.peer, Facts: facts, LocalRewrite: s.tx.local, Filters: s.filters.chain})
 	if err != nil {
 		s.log.Warnf("cannot begin a message: %v", err)
 		s.reply(451, "4.3.0", "Error: queue file write error")
@@ -97,10 +99,23 @@ func (s *session) logAccepted(id mail.QueueID) {
 	s.log.Emit(e)
 }
 
-// rewritesLocally tells whether the client's mail is completed as local mail.
-func (s *session) rewritesLocally() bool {
-	f := s.srv.Lists.LocalRewrite
-	return f != nil && f(s.ctx, s.peer.Client.Name, s.peer.Client.Addr, s.peer.SASL != nil)
+// rewritesLocally tells whether the client's mail is completed as local mail
+// (local_header_rewrite_clients). When a table does not answer, the client has been
+// told so and ok is false.
+func (s *session) rewritesLocally() (local, ok bool) {
+	if s.srv.Access == nil {
+		return false, true
+	}
+	// A checker of its own: what the lists have found so far stays.
+	where, err := s.srv.Access.Begin().RewriteContext(s.ctx, &s.req)
+	if err != nil {
+		// The table has said why.
+		st := mail.Status{Code: 451, Enhanced: "4.3.0", Text: "Temporary lookup error"}
+		s.logReject("MAIL", st)
+		s.status(st)
+		return false, false
+	}
+	return where == rewrite.Local, true
 }
 
 // facts are what outlives the session; what XFORWARD said goes before what the

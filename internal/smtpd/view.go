@@ -3,8 +3,6 @@ package smtpd
 import (
 	"context"
 	"errors"
-	"net/netip"
-	"slices"
 	"strings"
 
 	"postroad/internal/event"
@@ -100,7 +98,6 @@ func (b *viewBuilder) lists() {
 		}
 	}
 	b.forbidden()
-	b.localRewrite()
 }
 
 // forbidden separates the tables of smtpd_forbidden_commands from its words.
@@ -130,49 +127,6 @@ func (b *viewBuilder) forbidden() {
 	b.srv.Lists.Forbidden = func(line string) bool {
 		hit, err := m.Lookup(context.Background(), line)
 		return err == nil && hit.Found
-	}
-}
-
-// localRewrite builds local_header_rewrite_clients: whose headers are completed.
-func (b *viewBuilder) localRewrite() {
-	words := b.srv.Settings.LocalRewrite
-	networks, err := b.v.List("mynetworks")
-	b.note(true, err)
-	mynetworks := b.hosts("mynetworks", networks)
-	own := interfaces()
-	var maps []*table.Maps
-	for i, w := range words {
-		if strings.EqualFold(w, "check_address_map") && i+1 < len(words) {
-			w = words[i+1]
-		}
-		if !strings.Contains(w, ":") {
-			continue
-		}
-		m, err := b.tables.Maps("local_header_rewrite_clients", []string{w})
-		b.note(true, err)
-		if err == nil {
-			maps = append(maps, m)
-		}
-	}
-	has := func(w string) bool {
-		return slices.ContainsFunc(words, func(s string) bool { return strings.EqualFold(s, w) })
-	}
-	inet, nets, sasl := has("permit_inet_interfaces"), has("permit_mynetworks"), has("permit_sasl_authenticated")
-	b.srv.Lists.LocalRewrite = func(ctx context.Context, name string, addr netip.Addr, authenticated bool) bool {
-		if (inet && own[addr]) || (sasl && authenticated) {
-			return true
-		}
-		if nets && mynetworks != nil {
-			if ok, err := mynetworks.MatchHost(ctx, name, addr); ok && err == nil {
-				return true
-			}
-		}
-		for _, m := range maps {
-			if hit, err := m.Lookup(ctx, addr.String()); err == nil && hit.Found {
-				return true
-			}
-		}
-		return false
 	}
 }
 

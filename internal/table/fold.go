@@ -19,7 +19,7 @@ func Fold(s string, utf8 bool) string {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if c >= 0x80 && utf8 {
-			return cases.Fold().String(s)
+			return foldUnicode(s)
 		}
 		upper = upper || 'A' <= c && c <= 'Z'
 	}
@@ -34,6 +34,11 @@ func Fold(s string, utf8 bool) string {
 	}
 	return string(b)
 }
+
+// foldUnicode is apart because its frame is large: Fold is called deep in sessions.
+//
+//go:noinline
+func foldUnicode(s string) string { return cases.Fold().String(s) }
 
 // folding puts invariant 3 in front of a fixed table, so that no table type
 // has to think of it.

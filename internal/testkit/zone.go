@@ -169,16 +169,20 @@ func (z *Zone) fill(reply *dns.Msg, name string, qtype uint16) {
 			return
 		}
 		var alias string
+		found := false
 		for _, rr := range z.records[name] {
 			t := rr.Header().Rrtype
 			if t == qtype || qtype == dns.TypeANY {
-				reply.Answer = append(reply.Answer, dns.Copy(rr))
+				reply.Answer, found = append(reply.Answer, dns.Copy(rr)), true
 			} else if c, ok := rr.(*dns.CNAME); ok {
 				reply.Answer = append(reply.Answer, dns.Copy(rr))
 				alias = dns.CanonicalName(c.Target)
 			}
 		}
 		if alias == "" {
+			if !found {
+				reply.Ns = append(reply.Ns, negative(name))
+			}
 			return
 		}
 		name = alias

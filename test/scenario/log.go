@@ -25,6 +25,10 @@ var bare = regexp.MustCompile(`^(\S+) (\w+)\[\d+\]: `)
 // about finds the queue id that a line is about.
 var about = regexp.MustCompile(`^(?:warning: )?(QID\d+): `)
 
+// tableTrouble is what a table says that does not answer. In Postfix the program
+// speaks that asked; here the table does, and adds the cause.
+var tableTrouble = regexp.MustCompile(`^(warning: \S+ lookup error for "[^"]*")(?:: .*)?$`)
+
 // agentLine is the verdict on one recipient.
 var agentLine = regexp.MustCompile(`^QID\d+: to=<`)
 
@@ -43,6 +47,9 @@ func arrange(log []string, m *testkit.Munger) []string {
 		}
 		if silent.MatchString("postfix/" + g[2] + ": " + g[3]) {
 			continue
+		}
+		if said := tableTrouble.FindStringSubmatch(g[3]); said != nil {
+			g[2], g[3] = "table", said[1]
 		}
 		text := g[2] + ": " + g[3]
 		if retry.MatchString(text) {

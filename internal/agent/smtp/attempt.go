@@ -392,7 +392,7 @@ func (a *attempt) sent(i int, s *session, enhanced, text string) {
 	// RFC 3461 5.2.2: a server with DSN reports success itself; for one without
 	// it the message leaves the world in which reports are promised.
 	r.DSNPassed = s.feat&featDSN != 0
-	r.Relayed = s.feat&featDSN == 0 && !(a.c.LMTP && a.c.Common.AssumeFinal)
+	r.Relayed = !(a.c.LMTP && a.c.Common.AssumeFinal)
 }
 
 // probe tells that nothing is delivered.

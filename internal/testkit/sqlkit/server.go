@@ -90,7 +90,8 @@ func (s *Server) identity() *syscall.Credential {
 func (s *Server) command(argv ...string) *exec.Cmd {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = s.Dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=" + s.Dir}
+	// A MariaDB that starts removes what others have in a TMPDIR that they share.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=" + s.Dir, "TMPDIR=" + s.Dir}
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.identity()}
 	}

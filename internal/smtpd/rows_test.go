@@ -75,10 +75,10 @@ func TestOversize(t *testing.T) {
 		{"parameters", hello, "MAIL FROM:<a@b.test> " + strings.Repeat("X=1 ", 200) + "\r\n", 5000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
 		{"a chunk that is refused", "EHLO a\r\nBDAT 65536000\r\n", big, 1000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
 		{"a chunk that is too big", letter + "BDAT 65536000 LAST\r\n", big, 1000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
-		{"tiny chunks", letter, "BDAT 1\r\nx", 300000, "BDAT 0 LAST\r\nQUIT\r\n", "221 2.0.0 Bye\r\n"},
-		{"null chunks", letter, "BDAT 0\r\n", 100000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
+		{"tiny chunks", letter, "BDAT 1\r\nx", 60000, "BDAT 0 LAST\r\nQUIT\r\n", "221 2.0.0 Bye\r\n"},
+		{"null chunks", letter, "BDAT 0\r\n", 30000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
 		{"response", "EHLO a\r\nAUTH PLAIN\r\n", big, 1000, "\r\n", "500 5.5.6 SASL response limit exceeded\r\n"},
-		{"RSET", hello, "RSET\r\n", 200000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
+		{"RSET", hello, "RSET\r\n", 60000, "QUIT\r\n", "221 2.0.0 Bye\r\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -61,6 +61,17 @@ var tricks = []trick{
 	func(c *foe) { c.to("DATA"); c.write("half a mess"); c.reset = true },
 }
 
+// staying is how many of the tricks, the first ones, keep the connection.
+const staying = 7
+
+// trickOf is what a hostile client does: three of four stay as long as they may.
+func trickOf(i int) trick {
+	if i%4 > 0 {
+		return tricks[i%staying]
+	}
+	return tricks[i/4%len(tricks)]
+}
+
 // startCrowd lets hostile clients begin.
 func startCrowd(ctx context.Context, b *box.Box, plan HostilePlan) *crowd {
 	ctx, cancel := context.WithCancel(ctx)
@@ -71,7 +82,7 @@ func startCrowd(ctx context.Context, b *box.Box, plan HostilePlan) *crowd {
 			rnd := rand.New(rand.NewPCG(plan.Seed, uint64(i)))
 			testkit.Pause(ctx, time.Duration(rnd.Int64N(int64(plan.Attack/4))))
 			for ctx.Err() == nil {
-				k.attack(ctx, i, tricks[i%len(tricks)])
+				k.attack(ctx, i, trickOf(i))
 				testkit.Pause(ctx, plan.Pause/2+time.Duration(rnd.Int64N(int64(plan.Pause))))
 			}
 		})

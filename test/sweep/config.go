@@ -94,7 +94,7 @@ var placeholder = regexp.MustCompile(`\{\{ ?[A-Za-z_][\w.]*(?:\['?\w+'?\])? ?\}\
 // elsewhere are directories that stand for /etc/postfix in other systems.
 var elsewhere = strings.NewReplacer("/usr/local/etc/postfix", "/etc/postfix", "/opt/postfix/conf", "/etc/postfix",
 	"/etc/postfix/maps/", "/etc/postfix/maps-", "${config_directory}", "/etc/postfix", "$config_directory", "/etc/postfix",
-	"unix:/var/run/", "unix:/srv/run/", "unix:/run/", "unix:/srv/run/", "unix:/opendkim/", "unix:/srv/opendkim/", "unix:/var/lib/", "unix:/srv/lib/")
+	"unix:/var/run/", "unix:/srv/run/", "unix:/run/", "unix:/srv/run/", "unix:/opendkim/", "unix:/srv/opendkim/", "unix:/var/lib/", "unix:/srv/lib/", "hash:/var/lib/", "hash:/srv/lib/")
 
 // asText replaces tables that need a server by text files.
 func asText(text string) string {
@@ -117,11 +117,11 @@ var unfilled = regexp.MustCompile(`^(\w+)\s*=\s*(?:25|regexp:|(?:static:)?exampl
 var blanks = regexp.MustCompile(`^(?:myorigin|mynetworks|relayhost|milter_default_action|message_size_limit|content_filter|maillog_file|always_bcc|\w+_bcc_maps|virtual_[ug]id_maps|smtp_header_checks|inet_protocols|unverified_recipient_reject_code|smtpd_milters)$`)
 
 // dropped are parameters of the machine that a configuration comes from: places,
-// accounts, certificates. The box has its own.
+// accounts, certificates, caches. The box has its own.
 var dropped = regexp.MustCompile(`^(?:queue|data|daemon|command|config|shlib|meta|mail_spool|sample|readme|html|manpage)_directory$|` +
 	`^(?:mail_owner|setgid_group|newaliases_path|mailq_path|sendmail_path|maillog_\w+|debugger_command|debug_peer_\w+|syslog_\w+|inet_interfaces)$|` +
 	`^smtpd_tls_(?:\w*cert_file|\w*key_file|chain_files|CAfile|CApath|dh\w+|session_cache_database)$|^tls_server_sni_maps$|` +
-	`^smtp_tls_(?:CAfile|CApath|\w*cert_file|\w*key_file|chain_files|session_cache_database)$|^multi_instance_\w+$|^tls_random_\w+$`)
+	`^smtp_tls_(?:CAfile|CApath|\w*cert_file|\w*key_file|chain_files|session_cache_database)$|^address_verify_map$|^postscreen_cache_map$|_session_cache_database$|^multi_instance_\w+$|^tls_random_\w+$`)
 
 // serveMain is main.cf for the box.
 func serveMain(text string) string {
@@ -175,8 +175,9 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// machineOption finds "-o" settings of the machine in master.cf.
-var machineOption = regexp.MustCompile(`\n?[ \t]+-o[ \t]*\{?[ \t]*(?:smtpd_sasl_(?:type|path)|smtpd_tls_(?:\w*cert_file|\w*key_file|dh\w+)|tls_server_sni_maps|syslog_facility)[ \t]*=[^\n]*`)
+// machineOption finds "-o" settings of the machine in master.cf, and a number that
+// stands for one to be filled in.
+var machineOption = regexp.MustCompile(`\n?[ \t]+-o[ \t]*\{?[ \t]*(?:smtpd_sasl_(?:type|path)|smtpd_tls_(?:\w*cert_file|\w*key_file|dh\w+)|tls_server_sni_maps|syslog_facility)[ \t]*=[^\n]*|\n?[ \t]+-o[ \t]*message_size_limit=25\b`)
 
 // serveMaster is master.cf for the box: nothing in a chroot, smtpd in the place
 // of postscreen, no programs of others.

@@ -146,6 +146,9 @@ func (a *asker) prepare(ctx context.Context) error {
 	files := append([]File{{"/etc/postfix/server.pem", string(key) + string(cert)},
 		{"/etc/hosts", "127.0.0.1 localhost " + strings.Join(a.plan.Hosts, " ") + "\n::1 localhost\n"}}, a.plan.Files...)
 	for _, f := range files {
+		if !strings.HasPrefix(f.Path, "/etc/") && !strings.HasPrefix(f.Path, "/srv/") {
+			return fmt.Errorf("%s is not of the box alone", f.Path)
+		}
 		if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 			return err
 		}

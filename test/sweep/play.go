@@ -323,7 +323,7 @@ func (a *asker) ask(ctx context.Context, s *Session) []string {
 	defer func() { _ = conn.Close() }() // the session's end is not the test's matter
 	t := &talk{c: testkit.NewPlayer(conn, sessionTime), limit: 8}
 	if f := s.Lines[len(s.Lines)-1]; strings.HasPrefix(f, "(errors ") {
-		t.limit, _ = strconv.Atoi(strings.Trim(f, "(errors )")) // it is a number of ours
+		t.limit, _ = strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(f, "(errors "), ")")) // it is a number of ours
 	}
 	if !s.Wrapped && !a.alive[s.Service] && a.fatal(conn, before) {
 		a.dead[s.Service]++

@@ -57,9 +57,9 @@ type HostileReport struct {
 	testkit.Verdict
 	// Calm, Attack and After are the latencies before, during and after.
 	Calm, Attack, After Latency
-	// Slow is, of the slowest letter under attack, how long the connection took and
-	// how long the rest.
-	Slow [2]time.Duration
+	// Slow is, of the slowest letter under attack, how long the connection, the
+	// greeting and the rest took.
+	Slow [3]time.Duration
 	// Overflows is how often the kernel had to turn a connection away because the
 	// server did not accept fast enough.
 	Overflows int
@@ -91,9 +91,9 @@ func (r HostileReport) PerClient() float64 {
 
 // String is the report.
 func (r HostileReport) String() string {
-	return fmt.Sprintf("%s\ncalm:   %s\nattack: %s (the slowest: %v to connect, %v for the rest; %d overflows of the listening socket), %d not handed over %q\nafter:  %s\n%d hostile connections at the height, %d in all\n"+
+	return fmt.Sprintf("%s\ncalm:   %s\nattack: %s (the slowest: %v to connect, greet, and hand over; %d overflows of the listening socket), %d not handed over %q\nafter:  %s\n%d hostile connections at the height, %d in all\n"+
 		"before %+v, during %+v, after %+v: %.1f KiB per hostile client\none address: %d connections, %d refused\nstress: %+v\nlog: %v",
-		r.Verdict, r.Calm, r.Attack, r.Slow[0].Round(time.Millisecond), r.Slow[1].Round(time.Millisecond), r.Overflows, r.Failed, r.Why, r.After, r.Open, r.Begun, r.Before, r.During, r.Released, r.PerClient(), r.Crowd[0], r.Crowd[1], r.Stress, r.Counted)
+		r.Verdict, r.Calm, r.Attack, r.Slow, r.Overflows, r.Failed, r.Why, r.After, r.Open, r.Begun, r.Before, r.During, r.Released, r.PerClient(), r.Crowd[0], r.Crowd[1], r.Stress, r.Counted)
 }
 
 // hostileMain lets clients in by the thousand and none for longer than it takes.
@@ -210,10 +210,10 @@ func sendGood(ctx context.Context, b *box.Box, l *testkit.Ledger, plan HostilePl
 		wg.Go(func() {
 			for time.Now().Before(end) && ctx.Err() == nil {
 				began := time.Now()
-				connect, err := oneLetter(ctx, b, l, rnd)
+				steps, err := oneLetter(ctx, b, l, rnd)
 				mu.Lock()
-				if all := time.Since(began); rep != nil && all > rep.Slow[0]+rep.Slow[1] {
-					rep.Slow = [2]time.Duration{connect, all - connect}
+				if rep != nil && steps[0]+steps[1]+steps[2] > rep.Slow[0]+rep.Slow[1]+rep.Slow[2] {
+					rep.Slow = steps
 				}
 				if err == nil {
 					took = append(took, time.Since(began))
@@ -236,30 +236,35 @@ func sendGood(ctx context.Context, b *box.Box, l *testkit.Ledger, plan HostilePl
 	return out
 }
 
-// oneLetter sends a letter in a connection of its own; connect is how long it took
-// to get one.
-func oneLetter(ctx context.Context, b *box.Box, l *testkit.Ledger, rnd *rand.Rand) (connect time.Duration, err error) {
-	began := time.Now()
+// oneLetter sends a letter in a connection of its own; steps are how long it took
+// to connect, to greet, and to hand the letter over.
+func oneLetter(ctx context.Context, b *box.Box, l *testkit.Ledger, rnd *rand.Rand) (steps [3]time.Duration, err error) {
+	last := time.Now()
+	took := func(i int) {
+		steps[i] = time.Since(last).Round(time.Microsecond)
+		last = time.Now()
+	}
 	conn, err := b.Dial(ctx, "198.51.100.9", box.ServerIP+":25")
-	connect = time.Since(began)
-	if err != nil {
-		return connect, err
+	if took(0); err != nil {
+		return steps, err
 	}
 	p := testkit.NewPlayer(conn, 60*time.Second)
 	defer func() { _ = p.Close() }() // the session's end is not the test's matter
-	if r, err := p.Read(); err != nil || r.Code() != "220" {
-		return connect, fmt.Errorf("greeting %q: %w", r.String(), err)
+	r, err := p.Read()
+	if took(1); err != nil || r.Code() != "220" {
+		return steps, fmt.Errorf("greeting %q: %w", r.String(), err)
 	}
 	if _, err := p.Expect("EHLO client.test", "250"); err != nil {
-		return connect, err
+		return steps, err
 	}
 	letter := testkit.NewLetter(l.NewID(), 100+rnd.IntN(8000), rnd)
 	if err := Send(p, "sender@client.test", []string{remoteRcpt}, letter.Text); err != nil {
-		return connect, err
+		return steps, err
 	}
 	l.Ack(letter.ID, remoteRcpt)
+	took(2)
 	_, err = p.Do("QUIT")
-	return connect, err
+	return steps, err
 }
 
 // overflows reads the counter of the server's network.

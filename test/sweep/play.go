@@ -392,7 +392,9 @@ func (a *asker) fatal(conn net.Conn, before int) bool {
 		if time.Since(began) < 3*time.Second { // later, what was said at the start counts too
 			log = log[min(len(log), before):]
 		}
-		dead = strings.Contains(string(log), "smtpd[") && strings.Contains(string(log), ": fatal: ")
+		// What a list without a rule against relaying is answered with; nothing else
+		// keeps a service of the sweep from serving.
+		dead = strings.Contains(string(log), "specify at least one working instance of: ")
 		return err != nil || n > 0 || dead
 	})
 	return dead && n <= 0

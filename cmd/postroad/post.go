@@ -78,7 +78,7 @@ func (g *generation) forward(ctx context.Context, f *agent.Forward) (mail.QueueI
 	defer func() { _ = body.Close() }()
 	s := &submission{
 		sender: f.Sender, rcpts: f.Recipients, content: body,
-		params:  cleanup.SenderParams{EnvID: f.Envelope.EnvID, Ret: f.Envelope.Ret, SMTPUTF8: f.Envelope.SMTPUTF8, Body8Bit: f.Envelope.EightBit},
+		params:  cleanup.SenderParams{EnvID: f.Envelope.EnvID, Ret: f.Envelope.Ret, SMTPUTF8: f.Envelope.SMTPUTF8, Body8Bit: f.Envelope.EightBit, RequireTLS: f.Envelope.RequireTLS},
 		options: cleanup.Options{Origin: mail.OriginInternal, Context: rewrite.Remote, Facts: f.Envelope.Client},
 	}
 	s.received = true
@@ -101,7 +101,7 @@ func (g *generation) postReport(ctx context.Context, e bounce.Envelope) (bounce.
 	if err != nil {
 		return nil, err
 	}
-	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: true})
+	msg.SetSender(e.Sender, cleanup.SenderParams{SMTPUTF8: e.SMTPUTF8, Body8Bit: true, RequireTLS: e.RequireTLS})
 	rcpt := mail.Recipient{Address: e.Recipient, Original: e.Original}
 	if rcpt.Original == "" {
 		rcpt.Original = e.Recipient

@@ -145,7 +145,7 @@ type message struct{ *cleanup.Message }
 
 // SetSender implements smtpd.Message.
 func (m message) SetSender(addr mail.Address, p smtpd.SenderParams) {
-	m.Message.SetSender(addr, cleanup.SenderParams{EnvID: p.EnvID, Ret: p.Ret, SMTPUTF8: p.SMTPUTF8, Body8Bit: p.EightBit, VERP: p.VERP})
+	m.Message.SetSender(addr, cleanup.SenderParams{EnvID: p.EnvID, Ret: p.Ret, SMTPUTF8: p.SMTPUTF8, Body8Bit: p.EightBit, VERP: p.VERP, RequireTLS: p.RequireTLS})
 }
 
 // Apply implements smtpd.Message.

@@ -222,7 +222,7 @@ func (c *compiler) network() {
 	}
 	e.family = familyOf(s.Protocols)
 	if m := c.maps("smtpd_dns_reply_filter", s.ReplyFilter); !m.Empty() {
-		e.deps.DNS = &replyFilter{e.deps.DNS, m, e.deps.Log}
+		e.deps.DNS = &replyFilter{e.deps.DNS, &table.DNSFilter{Maps: m, Log: e.deps.Log}}
 	}
 	e.requests.New = func() any { return &policy.Request{} }
 	e.policies = map[string]*policy.Client{}

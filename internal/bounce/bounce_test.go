@@ -330,6 +330,45 @@ func TestNothingToSay(t *testing.T) {
 	}
 }
 
+// TestTLSRequests: what a message asks of TLS is asked for its report, unless the
+// report is kept short instead. Postfix 3.11.6 answered so.
+func TestTLSRequests(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		require, optional, redact bool
+		want                      string
+	}{
+		{false, false, true, "full"},
+		{true, false, true, "header"},
+		{true, false, false, "full REQUIRETLS"},
+		{true, true, true, "header"},
+		{false, true, true, "full TLS-Required"},
+	}
+	for _, tt := range tests {
+		p, log := &post{}, &eventtest.Journal{}
+		set := testSettings()
+		set.Redact = tt.redact
+		s := New(set, testTexts("standard"), p.begin, event.NewLogger(log, "postfix/bounce", 1))
+		env := &mail.Envelope{ID: "OLDID", Sender: "s@sender.test", RequireTLS: tt.require, TLSOptional: tt.optional, Ret: mail.RetFull}
+		if _, err := s.Failure(t.Context(), &Report{Envelope: env, Content: content{text: original}, Recipients: []Failed{refused("a@far.test")}}); err != nil {
+			t.Fatal(err)
+		}
+		sent, got := p.sent[0], "full"
+		if strings.Contains(sent.String(), "text/rfc822-headers") {
+			got = "header"
+		}
+		if sent.env.RequireTLS {
+			got += " REQUIRETLS"
+		}
+		if strings.Contains(sent.String(), "\r\nTo: s@sender.test\r\nTLS-Required: no\r\nAuto-Submitted: ") {
+			got += " TLS-Required"
+		}
+		if got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}
+
 // TestTrouble checks that a report that cannot be posted is an error, so that
 // the message stays in the queue.
 func TestTrouble(t *testing.T) {

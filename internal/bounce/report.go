@@ -135,6 +135,9 @@ func (s *Service) header(p *printer, id mail.QueueID, n *notice, boundary string
 		p.line("References: ", s.text(env.MessageID, env.SMTPUTF8))
 		p.line("In-Reply-To: ", s.text(env.MessageID, env.SMTPUTF8))
 	}
+	if env.TLSOptional && !env.RequireTLS {
+		p.line("TLS-Required: no") // RFC 8689 5
+	}
 	p.line("Auto-Submitted: ", auto)
 	p.line("MIME-Version: 1.0")
 	p.line("Content-Type: multipart/report; report-type=delivery-status;")

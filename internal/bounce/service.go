@@ -42,6 +42,8 @@ type Envelope struct {
 	Original mail.Address
 	// SMTPUTF8 and EightBit are inherited from the original.
 	SMTPUTF8, EightBit bool
+	// RequireTLS is inherited, too, but for a report that is kept short instead.
+	RequireTLS bool
 	// Notice tells that it is for the postmaster and about no message.
 	Notice bool
 }
@@ -265,7 +267,10 @@ func (s *Service) begin(ctx context.Context, n *notice) (*draft, error) {
 		return nil, nil
 	}
 	env := n.report.Envelope
-	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, Original: n.original, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit})
+	// RFC 8689 5: the way back may have no REQUIRETLS, so the report does without
+	// it and without what was to be kept secret.
+	n.headersOnly = n.headersOnly || env.RequireTLS && s.set.Redact
+	m, err := s.post(ctx, Envelope{Sender: n.from, Recipient: n.to, Original: n.original, SMTPUTF8: env.SMTPUTF8, EightBit: env.EightBit, RequireTLS: env.RequireTLS && !s.set.Redact})
 	if err != nil {
 		return nil, s.failed(n, err)
 	}

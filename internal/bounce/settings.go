@@ -19,6 +19,8 @@ type Settings struct {
 	DoubleBounceSender string `postconf:"double_bounce_sender"`
 	// Threaded makes reports replies to the message.
 	Threaded bool `postconf:"enable_threaded_bounces"`
+	// Redact keeps reports about mail with REQUIRETLS short and sends them without.
+	Redact bool `postconf:"requiretls_redact_dsn"`
 	// HeaderFrom is the form of the From header of the built-in templates:
 	// standard or obsolete.
 	HeaderFrom string `postconf:"header_from_format"`

@@ -51,6 +51,7 @@ func (m *Message) SetSender(addr mail.Address, p SenderParams) {
 		m.env.VERP = p.VERP
 	}
 	m.env.EnvID, m.env.Ret, m.env.SMTPUTF8, m.env.EightBit = p.EnvID, p.Ret, p.SMTPUTF8, p.Body8Bit
+	m.env.RequireTLS = p.RequireTLS
 	m.setSender(addr)
 	m.simulateMail()
 }

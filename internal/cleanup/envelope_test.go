@@ -165,8 +165,8 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// TestVerify: a probe is checked by nobody, follows the aliases, and ends here
-// when there are several.
+// TestVerify: a probe is checked by nobody, follows the aliases, and is answered
+// here when there are several: then it goes through the queue without recipients.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	const config = "always_bcc = copy@x.test\nheader_checks = static:REJECT\nvirtual_alias_maps = inline:{{list@v.test=a@x.test, b@x.test} {one@v.test=a@x.test}}\n"
@@ -180,14 +180,56 @@ func TestVerify(t *testing.T) {
 		got := ""
 		s.deps.Verified = func(r mail.Recipient, text string) { got = "verified " + string(r.Address) + " " + text }
 		st := send(t, s, Options{Origin: mail.OriginInternal, Verify: true}, "\r\n", rcpt)
-		if p.env != nil {
-			if !p.env.Verify || !p.env.Probe || len(p.env.Recipients) != 1 {
-				t.Errorf("%s: %+v", rcpt, p.env)
-			}
-			got += string(p.env.Recipients[0].Address)
+		if !p.env.Verify || !p.env.Probe || len(p.env.Recipients) > 1 {
+			t.Errorf("%s: %+v", rcpt, p.env)
+		}
+		for _, r := range p.env.Recipients {
+			got += string(r.Address)
 		}
 		if got != want || st.Code != 250 {
 			t.Errorf("%s: %q, want %q, %v", rcpt, got, want, st)
+		}
+	}
+}
+
+// TestTLSRequests: what the header says about TLS, and the field that stands for
+// REQUIRETLS on the way through a filter. Postfix 3.11.6 did the same.
+func TestTLSRequests(t *testing.T) {
+	t.Parallel()
+	const mark = "Require-TLS-ESMTP: yes\r\n"
+	tests := []struct {
+		config, header  string
+		asked           bool
+		require, waived bool
+		want            string
+	}{
+		{"", "A: b\r\n", false, false, false, "A: b\r\n"},
+		{"", "A: b\r\n", true, true, false, "A: b\r\n" + mark},
+		{"", mark, false, true, false, mark},
+		{"", mark + "A: b\r\n", true, true, false, mark + "A: b\r\n"},
+		{"", "require-tls-esmtp:\r\n YES\r\n", false, true, false, "require-tls-esmtp:\r\n YES\r\n"},
+		{"", "Require-TLS-ESMTP: yes \r\n", false, false, false, "Require-TLS-ESMTP: yes \r\n"},
+		{"", "Require-TLS-ESMTP: no\r\n", true, true, false, "Require-TLS-ESMTP: no\r\n" + mark},
+		{"requiretls_esmtp_header = no\n", mark, false, false, false, mark},
+		{"requiretls_esmtp_header = no\n", "A: b\r\n", true, true, false, "A: b\r\n"},
+		{"requiretls_enable = no\n", mark, false, false, false, mark},
+		{"", "TLS-Required:  No\r\n", false, false, true, "TLS-Required:  No\r\n"},
+		{"", "TLS-Required: no, x\r\n", false, false, false, "TLS-Required: no, x\r\n"},
+		{"tls_required_enable = no\n", "TLS-Required: no\r\n", false, false, false, "TLS-Required: no\r\n"},
+		{"", "TLS-Required: no\r\n", true, true, true, "TLS-Required: no\r\n" + mark},
+	}
+	for _, tt := range tests {
+		s, p := service(t, tt.config)
+		m, err := s.Begin(t.Context(), Options{Origin: mail.OriginSMTP, Context: rewrite.Remote})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetSender("s@src.test", SenderParams{RequireTLS: tt.asked})
+		m.AddRecipient(mail.Recipient{Address: "joe@mx.test"})
+		_, _ = m.Write([]byte(tt.header + "\r\nTLS-Required: no\r\n"))
+		m.Finish(t.Context())
+		if got := p.String(); p.env.RequireTLS != tt.require || p.env.TLSOptional != tt.waived || got != tt.want+"\r\nTLS-Required: no\r\n" {
+			t.Errorf("%q %q %v: %v %v %q", tt.config, tt.header, tt.asked, p.env.RequireTLS, p.env.TLSOptional, got)
 		}
 	}
 }

@@ -47,11 +47,13 @@ const (
 	hdrFrom
 	hdrMessageID
 	hdrReceived
+	hdrRequireTLS
 	hdrResentCc
 	hdrResentDate
 	hdrResentFrom
 	hdrResentMessageID
 	hdrResentTo
+	hdrTLSRequired
 	hdrTo
 	hdrType
 	hdrOther
@@ -74,6 +76,7 @@ var fieldRows = map[string]fieldRow{
 	"from":                      {hdrFrom, false},
 	"message-id":                {hdrMessageID, false},
 	"received":                  {hdrReceived, false},
+	"require-tls-esmtp":         {hdrRequireTLS, false},
 	"resent-bcc":                {hdrOther, true},
 	"resent-cc":                 {hdrResentCc, true},
 	"resent-date":               {hdrResentDate, true},
@@ -82,6 +85,7 @@ var fieldRows = map[string]fieldRow{
 	"resent-reply-to":           {hdrOther, true},
 	"resent-sender":             {hdrOther, true},
 	"resent-to":                 {hdrResentTo, true},
+	"tls-required":              {hdrTLSRequired, false},
 	"to":                        {hdrTo, false},
 }
 
@@ -183,12 +187,18 @@ func (m *Message) primary(text []byte) {
 		}
 		return
 	}
+	if row.kind == hdrRequireTLS && !m.wantsTLS(text[colon+1:]) {
+		row.kind = hdrOther // as good as not there
+	}
 	h.seen |= row.kind
 	h.resent = h.resent || row.resent
 	switch row.kind {
 	case hdrEncoding:
 		value := strings.TrimSpace(string(text[colon+1:]))
 		m.env.EightBit = m.env.EightBit || m.s.set.Detect8Bit && strings.EqualFold(value, "8bit")
+	case hdrTLSRequired:
+		// RFC 8689 3: the field says nothing but "no".
+		m.env.TLSOptional = m.env.TLSOptional || m.s.set.TLSOptional && fieldIs(text[colon+1:], "no")
 	case hdrType:
 		h.multipart = bytes.HasPrefix(bytes.TrimLeft(lower(nil, text[colon+1:]), " \t\n"), []byte("multipart/"))
 	case hdrMessageID, hdrResentMessageID:
@@ -213,6 +223,22 @@ func (m *Message) primary(text []byte) {
 	if !m.s.drop[string(name)] {
 		m.putField(text)
 	}
+}
+
+// wantsTLS takes the value of our own field that stands for REQUIRETLS on the way
+// through a content filter, and tells whether it says so.
+func (m *Message) wantsTLS(value []byte) bool {
+	if !m.s.set.RequireTLSHeader || !fieldIs(value, "yes") {
+		return false
+	}
+	m.env.RequireTLS = m.env.RequireTLS || m.s.set.RequireTLS
+	return true
+}
+
+// fieldIs compares the value of a field with a word. Blanks count behind it, not
+// before.
+func fieldIs(value []byte, word string) bool {
+	return strings.EqualFold(string(bytes.TrimLeft(value, " \t\n")), word)
 }
 
 // noteID logs and keeps a message id.
@@ -287,6 +313,9 @@ func (m *Message) endHeader() {
 	if m.mime.state == inPrimary && !m.head.seen.has(hdrDone) {
 		m.head.seen |= hdrDone
 		m.addMissing()
+		if m.env.RequireTLS && m.s.set.RequireTLSHeader && !m.head.seen.has(hdrRequireTLS) {
+			m.putLine("Require-TLS-ESMTP: yes")
+		}
 	}
 }
 

@@ -55,6 +55,8 @@ type SenderParams struct {
 	Body8Bit bool
 	// VERP is the delimiter pair of XVERP.
 	VERP string
+	// RequireTLS is REQUIRETLS.
+	RequireTLS bool
 }
 
 // Actions are what access control decided about the whole message.
@@ -266,12 +268,7 @@ func (m *Message) Finish(ctx context.Context) mail.Status {
 		m.rejectText(m.mime.broken)
 	}
 	m.addCopies()
-	if m.answered && len(m.env.Recipients) == 0 && m.faults == 0 {
-		m.w.Abort()
-		m.emit(event.Removed{ID: m.ID(), Note: "canceled"})
-		return m.answer()
-	}
-	if len(m.env.Recipients) == 0 && m.faults == 0 && !m.discard {
+	if len(m.env.Recipients) == 0 && m.faults == 0 && !m.discard && !m.answered {
 		m.fail(faultRecipients, "")
 	}
 	m.inspect()

@@ -248,7 +248,7 @@ func (s *submission) run(ctx context.Context) (mail.Status, error) {
 	}
 	defer s.msg.Abort() // does nothing after Finish
 	s.p.log.Emit(event.Pickup{ID: s.msg.ID(), UID: s.d.UID, From: env.Sender, OrigID: origID})
-	s.msg.SetSender(env.Sender, SenderParams{EnvID: env.EnvID, Ret: env.Ret, SMTPUTF8: env.SMTPUTF8, Body8Bit: env.Encoding == "8bit"})
+	s.msg.SetSender(env.Sender, SenderParams{EnvID: env.EnvID, Ret: env.Ret, SMTPUTF8: env.SMTPUTF8, Body8Bit: env.Encoding == "8bit", RequireTLS: env.RequireTLS})
 	s.addRecipients(env.Recipients)
 	received := "Received: by " + set.Myhostname + " (" + set.MailName + ", from userid " + strconv.Itoa(s.d.UID) + ")\n\tid " +
 		string(s.msg.ID()) + "; " + Date(s.msg.head.began)

@@ -54,6 +54,10 @@ type Settings struct {
 	RecipientBcc       []string `postconf:"recipient_bcc_maps"`
 	EmptyRecipient     string   `postconf:"empty_address_recipient"`
 	OriginalRcpt       bool     `postconf:"enable_original_recipient"`
+	// TLS that a sender asks for or waives.
+	RequireTLS       bool `postconf:"requiretls_enable"`
+	RequireTLSHeader bool `postconf:"requiretls_esmtp_header"`
+	TLSOptional      bool `postconf:"tls_required_enable"`
 	// SMTPUTF8.
 	SMTPUTF8   bool     `postconf:"smtputf8_enable"`
 	Autodetect []string `postconf:"smtputf8_autodetect_classes"`

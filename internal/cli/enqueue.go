@@ -89,7 +89,7 @@ func (e *Env) copySubmission(c *config, d drop, o *sendmailOptions, env *maildro
 func (e *Env) submission(c *config, o *sendmailOptions) (*maildrop.Envelope, error) {
 	env := &maildrop.Envelope{
 		Queued: e.now(), FullName: e.fullName(o), EnvID: o.envid, Ret: o.ret, VERP: o.verp, Encoding: o.encoding,
-		Probe: o.probe, Trace: o.verbose == 1, SMTPUTF8: o.smtputf8, Gateway: o.gateway,
+		Probe: o.probe, Trace: o.verbose == 1, SMTPUTF8: o.smtputf8, RequireTLS: o.requireTLS, Gateway: o.gateway,
 	}
 	if o.hasSender {
 		list := parseAddresses(o.sender)

@@ -185,10 +185,7 @@ func (p *catPrinter) message(m *control.Message) error {
 // envelope prints the envelope as records, in Postfix's order.
 func (p *catPrinter) envelope(m *control.Message) {
 	e := m.Envelope
-	options := 0
-	if e.SMTPUTF8 {
-		options = 1
-	}
+	options := maildrop.SenderOptions(e.SMTPUTF8, e.TLSOptional, e.RequireTLS)
 	p.record(recSize, "message_size: "+fmt.Sprintf(sizeFormat, m.Content.Size(), 0, len(e.Recipients), 0, m.Content.Size(), options))
 	p.record(recTime, "message_arrival_time: "+e.Arrived.Local().Format(timeFormat))
 	p.record(recAttr, "create_time: "+e.Arrived.Local().Format(timeFormat))

@@ -45,6 +45,9 @@ type sendmailOptions struct {
 	recipients          []string
 	verpGiven           bool
 	smtputf8, verpCheck bool
+	// requireTLS is -O requiretls=yes, requireTLSArg how it was written.
+	requireTLS    bool
+	requireTLSArg string
 }
 
 // optionError is a failure in Postfix's words, which may begin with a capital
@@ -72,6 +75,11 @@ func runSendmail(e *Env) int {
 	}
 	if err := e.sendmailParse(o); err != nil {
 		return e.Fatalf(exTempfail, "%v", err)
+	}
+	if o.requireTLS && !c.settings.RequireTLSEnable {
+		// The sender counts on it; the quote that is missing is missing in Postfix.
+		e.Warnf("Ignoring option '-O %s, because the configuration is 'requiretls_enable = no'", o.requireTLSArg)
+		o.requireTLS = false
 	}
 	if err := o.check(c); err != nil {
 		return e.Fatalf(exTempfail, "%v", err)
@@ -289,8 +297,7 @@ func (e *Env) sendmailNotify(o *sendmailOptions, arg string) {
 	o.notify = n
 }
 
-// sendmailSet takes -O. Only SMTPUTF8 means something to us; REQUIRETLS is
-// reported, because the sender counts on it.
+// sendmailSet takes -O.
 func (e *Env) sendmailSet(o *sendmailOptions, arg string) {
 	name, value, _ := strings.Cut(arg, "=")
 	yes := strings.EqualFold(value, "yes")
@@ -298,9 +305,9 @@ func (e *Env) sendmailSet(o *sendmailOptions, arg string) {
 	switch {
 	case strings.EqualFold(name, "SMTPUTF8") && known:
 		o.smtputf8 = yes
-	case strings.EqualFold(name, "REQUIRETLS") && yes:
-		e.Warnf("Ignoring option '-O %s', because REQUIRETLS is not supported", arg)
 	case strings.EqualFold(name, "REQUIRETLS") && known:
+		o.requireTLS = yes
+		o.requireTLSArg = arg
 	case strings.EqualFold(name, "SMTPUTF8"), strings.EqualFold(name, "REQUIRETLS"):
 		e.Warnf("bad -O option: '%s' -- ignored", arg)
 	}

@@ -32,6 +32,7 @@ type Settings struct {
 	DefaultVERPDelimiters string   `postconf:"default_verp_delimiters"`
 	VERPDelimiterFilter   string   `postconf:"verp_delimiter_filter"`
 	SMTPUTF8Enable        bool     `postconf:"smtputf8_enable"`
+	RequireTLSEnable      bool     `postconf:"requiretls_enable"`
 	AliasDatabase         []string `postconf:"alias_database"`
 	// LocalLoginSenders restricts -f by login name, EmptyAddressLogin names the
 	// entry for the null sender.

@@ -117,7 +117,7 @@ func (m *letter) ID() mail.QueueID { return m.drop.ID() }
 // SetSender implements smtpd.Message.
 func (m *letter) SetSender(addr mail.Address, p smtpd.SenderParams) {
 	e := &m.envelope
-	e.Sender, e.EnvID, e.Ret, e.SMTPUTF8, e.VERP = addr, p.EnvID, p.Ret, p.SMTPUTF8, p.VERP
+	e.Sender, e.EnvID, e.Ret, e.SMTPUTF8, e.RequireTLS, e.VERP = addr, p.EnvID, p.Ret, p.SMTPUTF8, p.RequireTLS, p.VERP
 	if p.EightBit {
 		e.Encoding = "8bit"
 	}

@@ -70,6 +70,10 @@ type Envelope struct {
 	// SMTPUTF8 tells that the sender asked for it (RFC 6531); EightBit that
 	// the content has bytes above ASCII (BODY=8BITMIME or found by cleanup).
 	SMTPUTF8, EightBit bool
+	// RequireTLS is REQUIRETLS of MAIL: the message goes over verified TLS only.
+	// TLSOptional is its opposite, the header "TLS-Required: no"; RequireTLS wins
+	// (RFC 8689 4.1).
+	RequireTLS, TLSOptional bool
 	// Hold puts the message on hold when it is committed.
 	Hold bool
 	// FilterTransport and FilterNexthop name a content filter for the whole

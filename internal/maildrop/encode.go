@@ -49,8 +49,8 @@ func NewEncoder(w io.Writer, e *Envelope) (*Encoder, error) {
 		stamp := strconv.FormatInt(max(e.Queued.Unix(), 0), 10) + " " + strconv.Itoa(e.Queued.Nanosecond()/1000)
 		_ = enc.put(recTime, stamp)
 	}
-	if e.SMTPUTF8 {
-		_ = enc.put(recSize, sizeRecord(optSMTPUTF8))
+	if options := SenderOptions(e.SMTPUTF8, false, e.RequireTLS); options != 0 {
+		_ = enc.put(recSize, sizeRecord(options))
 	}
 	for _, attr := range e.attributes() {
 		_ = enc.put(recAttr, attr)

@@ -53,6 +53,8 @@ type Envelope struct {
 	Trace, Probe bool
 	// SMTPUTF8 is option -O smtputf8=yes (RFC 6531).
 	SMTPUTF8 bool
+	// RequireTLS is option -O requiretls=yes (RFC 8689).
+	RequireTLS bool
 	// Gateway is option -G: header addresses are completed as those of a stranger.
 	Gateway bool
 	// Returned is the envelope of a message of the queue that was put back for a
@@ -60,9 +62,27 @@ type Envelope struct {
 	Returned *mail.Envelope
 }
 
-// optSMTPUTF8 is the bit of SMTPUTF8 among the options that Postfix keeps in the
-// sixth number of a size record.
-const optSMTPUTF8 = 1
+// Bits of the sender's options that Postfix keeps in the sixth number of a size
+// record.
+const (
+	optSMTPUTF8    = 1
+	optTLSOptional = 16
+	optRequireTLS  = 32
+)
+
+// SenderOptions are those options as a number.
+func SenderOptions(utf8, tlsOptional, requireTLS bool) int {
+	n := 0
+	for _, o := range [...]struct {
+		on  bool
+		bit int
+	}{{utf8, optSMTPUTF8}, {tlsOptional, optTLSOptional}, {requireTLS, optRequireTLS}} {
+		if o.on {
+			n |= o.bit
+		}
+	}
+	return n
+}
 
 // sizeRecord writes a size record whose sizes are not known.
 func sizeRecord(options int) string {
@@ -73,7 +93,7 @@ func sizeRecord(options int) string {
 func (e *Envelope) setOptions(text string) {
 	if fields := strings.Fields(text); len(fields) > 5 {
 		if n, err := strconv.Atoi(fields[5]); err == nil {
-			e.SMTPUTF8 = n&optSMTPUTF8 != 0
+			e.SMTPUTF8, e.RequireTLS = n&optSMTPUTF8 != 0, n&optRequireTLS != 0
 		}
 	}
 }

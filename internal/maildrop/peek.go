@@ -41,7 +41,7 @@ func Peek(queueDir, name string) (*Message, error) {
 	}
 	env := &mail.Envelope{
 		ID: mail.QueueID(name), Sender: e.Sender, Arrived: e.Queued, Size: d.Size, Origin: mail.OriginLocal, FullName: e.FullName,
-		EnvID: e.EnvID, Ret: e.Ret, VERP: e.VERP, Trace: e.Trace, Probe: e.Probe, SMTPUTF8: e.SMTPUTF8, EightBit: e.Encoding == "8bit",
+		EnvID: e.EnvID, Ret: e.Ret, VERP: e.VERP, Trace: e.Trace, Probe: e.Probe, SMTPUTF8: e.SMTPUTF8, RequireTLS: e.RequireTLS, EightBit: e.Encoding == "8bit",
 		Client: mail.ClientFacts{UID: d.UID, RewriteContext: "local"},
 	}
 	if e.Returned != nil {

@@ -96,7 +96,7 @@ func removeOld(path string, owner int) error {
 func returning(env *mail.Envelope) *Envelope {
 	e := &Envelope{
 		Queued: env.Arrived, FullName: env.FullName, Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, VERP: env.VERP,
-		Trace: env.Trace, Probe: env.Probe, SMTPUTF8: env.SMTPUTF8, Returned: env,
+		Trace: env.Trace, Probe: env.Probe, SMTPUTF8: env.SMTPUTF8, RequireTLS: env.RequireTLS, Returned: env,
 	}
 	if env.EightBit {
 		e.Encoding = "8bit"

@@ -99,7 +99,8 @@ func (d *dec) count() int {
 
 func encodeEnvelope(dst []byte, env *mail.Envelope, inline bool) []byte {
 	e := &enc{b: append(dst, recordVersion)}
-	e.flags(inline, env.SMTPUTF8, env.EightBit, env.Hold, env.Probe, env.Trace, env.Verify)
+	e.flags(inline, env.SMTPUTF8, env.EightBit, env.Hold, env.Probe, env.Trace, env.Verify,
+		env.RequireTLS, env.TLSOptional)
 	e.s(string(env.Sender))
 	e.when(env.Arrived)
 	e.i(env.Size)
@@ -148,7 +149,8 @@ func decodeEnvelope(id mail.QueueID, b []byte) (env *mail.Envelope, inline bool,
 	}
 	d := &dec{b: b[1:]}
 	env = &mail.Envelope{ID: id}
-	d.flags(&inline, &env.SMTPUTF8, &env.EightBit, &env.Hold, &env.Probe, &env.Trace, &env.Verify)
+	d.flags(&inline, &env.SMTPUTF8, &env.EightBit, &env.Hold, &env.Probe, &env.Trace, &env.Verify,
+		&env.RequireTLS, &env.TLSOptional)
 	env.Sender = mail.Address(d.s())
 	env.Arrived = d.when()
 	env.Size = d.i()

@@ -84,6 +84,7 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	env := &mail.Envelope{
 		ID: "ABCDEF012345", Sender: "s@x", Arrived: time.UnixMicro(1700000000123456), Size: 99, Origin: mail.OriginLocal,
 		EnvID: "e+2Bv", Ret: mail.RetHeaders, SMTPUTF8: true, EightBit: true, Hold: true, Probe: true, Trace: true,
+		RequireTLS: true, TLSOptional: true,
 		FilterTransport: "smtp-amavis", FilterNexthop: "[127.0.0.1]:10024", Redirect: "r@x", MessageID: "<m@x>", Hops: 7, VERP: "+=", FullName: "Full Name",
 		Client: mail.ClientFacts{Name: "n", Addr: "192.0.2.1", Port: "25", Helo: "h", Proto: "ESMTP", ReverseName: "rn",
 			SASLMethod: "PLAIN", SASLUser: "u", SASLSender: "ss", RewriteContext: "remote", UID: -1, Ident: "i"},

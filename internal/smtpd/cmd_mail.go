@@ -166,6 +166,8 @@ func (s *session) mailParams(tx *transaction, params wire.Params) (size int64, r
 		case upper == "BODY" && strings.EqualFold(value, "7BIT"):
 		case upper == "SMTPUTF8" && !has && s.set.UTF8:
 			tx.params.SMTPUTF8 = true
+		case upper == "REQUIRETLS" && !has && s.offersRequireTLS():
+			tx.params.RequireTLS = true
 		case upper == "AUTH" && value == "<>":
 		case upper == "AUTH" && has:
 			if s.peer.SASL == nil {

@@ -55,7 +55,9 @@ type SenderParams struct {
 	EnvID              string
 	Ret                mail.Ret
 	SMTPUTF8, EightBit bool
-	VERP               string
+	// RequireTLS is REQUIRETLS (RFC 8689 2).
+	RequireTLS bool
+	VERP       string
 }
 
 // HostMatcher is a list such as mynetworks.

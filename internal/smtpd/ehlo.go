@@ -89,6 +89,12 @@ func (s *session) findMask() {
 	}
 }
 
+// offersRequireTLS tells whether MAIL may ask for REQUIRETLS: only in a session
+// that has TLS itself (RFC 8689 2).
+func (s *session) offersRequireTLS() bool {
+	return s.set.RequireTLS && s.peer.TLS != nil && !s.masked(ehloRequireTLS)
+}
+
 // ehloText is the reply to EHLO: the extensions in Postfix's order.
 func (s *session) ehloText() string {
 	var b strings.Builder
@@ -124,5 +130,6 @@ func (s *session) ehloText() string {
 	line(ehloDSN, true, "DSN")
 	line(ehloUTF8, s.set.UTF8, "SMTPUTF8")
 	line(ehloChunking, true, "CHUNKING")
+	line(ehloRequireTLS, s.offersRequireTLS(), "REQUIRETLS")
 	return b.String()
 }

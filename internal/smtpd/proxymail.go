@@ -36,6 +36,8 @@ type proxyMail struct {
 	// large when the limit of its size is exceeded.
 	first, cr, large bool
 	size             int64
+	// mark is set for a message with REQUIRETLS.
+	mark *tlsMark
 }
 
 // laterCommand is a command for the filter, and how its reply must begin.
@@ -49,6 +51,12 @@ func (s *session) openProxy(local bool) bool {
 	p := &proxyMail{s: s, from: printable(s.tx.line), first: true}
 	p.client.filter, p.client.log = s.srv.proxy, s.log
 	p.store.dir = s.srv.Scratch
+	if s.tx.params.RequireTLS {
+		p.from = withoutRequireTLS(p.from)
+		if s.set.RequireTLSField {
+			p.mark = &tlsMark{pass: p.passText}
+		}
+	}
 	if !s.srv.proxy.adjust && !p.connect(local) {
 		p.Abort()
 		s.proxyReply(p)
@@ -202,7 +210,11 @@ func (p *proxyMail) Write(b []byte) (int, error) {
 			p.pass([]byte("\r\n"))
 		}
 	}
-	p.passText(b)
+	if p.mark != nil {
+		p.mark.write(b)
+	} else {
+		p.passText(b)
+	}
 	return n, nil
 }
 
@@ -252,6 +264,9 @@ func (p *proxyMail) pass(b []byte) {
 func (p *proxyMail) Finish(context.Context) mail.Status {
 	c := &p.client
 	st := mail.Status{Code: 552, Enhanced: "5.3.4", Text: "Error: message file too big"}
+	if p.mark != nil && !p.large {
+		p.mark.finish()
+	}
 	if !p.large {
 		if p.send() && !c.lost {
 			if err := p.dots.Close(); err != nil {

@@ -313,9 +313,10 @@ func TestTLS(t *testing.T) {
 		} else {
 			talk(t, secure, "", "220 mx.test ESMTP Postfix")
 		}
-		talk(t, secure, "EHLO c.test", "250 CHUNKING")
+		talk(t, secure, "EHLO c.test", "250 REQUIRETLS")
 		talk(t, secure, "STARTTLS", "554 5.5.1 Error: TLS already active")
-		talk(t, secure, "MAIL FROM:<a@b.test>", "250 2.1.0 Ok")
+		talk(t, secure, "MAIL FROM:<a@b.test> REQUIRETLS=x", "555 5.5.4 Unsupported option: REQUIRETLS=x")
+		talk(t, secure, "MAIL FROM:<a@b.test> requiretls REQUIRETLS", "250 2.1.0 Ok")
 		talk(t, secure, "QUIT", "221 2.0.0 Bye")
 		_ = ours.Close()
 		<-done

@@ -40,6 +40,8 @@ type Settings struct {
 	AllowMinUser    bool     `postconf:"allow_min_user"`
 	NumericDomain   bool     `postconf:"resolve_numeric_domain"`
 	UTF8            bool     `postconf:"smtputf8_enable"`
+	RequireTLS      bool     `postconf:"requiretls_enable"`
+	RequireTLSField bool     `postconf:"requiretls_esmtp_header"`
 	StrictUTF8      bool     `postconf:"strict_smtputf8"`
 	Forbidden       []string `postconf:"smtpd_forbidden_commands"`
 	Noop            []string `postconf:"smtpd_noop_commands"`

@@ -119,13 +119,16 @@ func (read ReadFile) file(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// loadRoots reads trusted certificates from a file and a directory; nil means
-// that neither is given.
-func loadRoots(file, dir string, read ReadFile) (*x509.CertPool, error) {
-	if file == "" && dir == "" {
-		return nil, nil
-	}
+// loadRoots reads trusted certificates from a file and a directory. Those of the
+// system are not among them unless system is set: who has one of them is nobody
+// whom we know.
+func loadRoots(file, dir string, system bool, read ReadFile) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
+	if system {
+		if all, err := x509.SystemCertPool(); err == nil {
+			pool = all
+		}
+	}
 	if file != "" {
 		data, err := read.file(file)
 		if err != nil {

@@ -15,9 +15,12 @@ import (
 type ClientSettings struct {
 	// Protocols, Ciphers and Exclude hold for the level of the policy.
 	Protocols, Ciphers, Exclude string
-	// CAFile and CAPath hold the authorities; both empty means those of the
-	// system, as tls_append_default_CA does.
-	CAFile, CAPath string
+	// CAFile and CAPath hold the authorities; AppendDefaultCA trusts those of the
+	// system, too.
+	CAFile, CAPath  string
+	AppendDefaultCA bool
+	// Depth bounds the authorities above a certificate, 0 for any number.
+	Depth int
 	// CertFile, KeyFile and ChainFiles are the client's own certificate.
 	CertFile, KeyFile string
 	ChainFiles        []string
@@ -32,6 +35,7 @@ type Client struct {
 	base   *tls.Config
 	roots  *x509.CertPool
 	digest string
+	depth  int
 }
 
 // clientSessions bounds the session cache of a Client.
@@ -47,8 +51,8 @@ func NewClient(s *ClientSettings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{digest: s.Digest}
-	if c.roots, err = loadRoots(s.CAFile, s.CAPath, s.Read); err != nil {
+	c := &Client{digest: s.Digest, depth: s.Depth}
+	if c.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendDefaultCA, s.Read); err != nil {
 		return nil, err
 	}
 	var certs []tls.Certificate
@@ -99,6 +103,7 @@ var (
 	ErrUntrusted = errors.New("Server certificate not trusted")
 	// ErrNotVerified means that the certificate is not that of the server meant.
 	ErrNotVerified = errors.New("Server certificate not verified")
+	errTooDeep     = errors.New("certificate chain too long")
 )
 
 // Verify describes the connection and tells whether it meets the demands of t.
@@ -157,8 +162,16 @@ func (c *Client) chain(cs tls.ConnectionState) error {
 	for _, cert := range cs.PeerCertificates[1:] {
 		inter.AddCert(cert)
 	}
-	_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: c.roots, Intermediates: inter})
-	return err
+	chains, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: c.roots, Intermediates: inter})
+	if err != nil || c.depth <= 0 {
+		return err
+	}
+	for _, chain := range chains {
+		if len(chain)-1 <= c.depth {
+			return nil
+		}
+	}
+	return errTooDeep
 }
 
 // matchName tells whether a certificate is for name. The common name counts

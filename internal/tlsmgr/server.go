@@ -76,7 +76,7 @@ func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if srv.roots, err = loadRoots(s.CAFile, s.CAPath, s.Read); err != nil {
+	if srv.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendDefaultCA, s.Read); err != nil {
 		return nil, err
 	}
 	srv.require = s.RequireCert && level == LevelEncrypt

@@ -30,6 +30,8 @@ type Settings struct {
 	RequireCert bool   `postconf:"smtpd_tls_req_ccert"`
 	CAFile      string `postconf:"smtpd_tls_CAfile"`
 	CAPath      string `postconf:"smtpd_tls_CApath"`
+	// AppendDefaultCA trusts the authorities of the system, too.
+	AppendDefaultCA bool `postconf:"tls_append_default_CA"`
 	// Digest is the hash of certificate fingerprints.
 	Digest string `postconf:"smtpd_tls_fingerprint_digest"`
 	// SNIMaps are tables of certificates by the name that a client asks for.

@@ -72,7 +72,7 @@ func munge(s string) string {
 	s = queueIDs.ReplaceAllString(s, "ID")
 	s = dport.ReplaceAllString(limits.ReplaceAllString(s, "${1}N > N"), "${1}PORT")
 	s = reader.ReplaceAllString(broken.ReplaceAllString(s, ""), "milter inet:127.0.0.1:PORT: left-over")
-	s = strings.ReplaceAll(s, "250-CHUNKING\n250 REQUIRETLS\n", "250 CHUNKING\n") // not offered by Postroad
+	s = strings.ReplaceAll(s, "250-CHUNKING\n250 REQUIRETLS\n", "250 CHUNKING\n") // 3.7 has none
 	s = dates.ReplaceAllString(s, "DATE")
 	s = connects.ReplaceAllString(s, "${1}PORT")
 	return ports.ReplaceAllString(s, "${1}PORT")

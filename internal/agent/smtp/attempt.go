@@ -2,12 +2,14 @@ package smtp
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"postroad/internal/agent"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/table"
 )
 
 // rcptState is where a recipient stands.
@@ -34,9 +36,10 @@ type attempt struct {
 	// temporary failure is the result.
 	finalSite, finalServer bool
 	site                   *site
-	tlsText                string
-	connected              time.Time
-	retryPlain             bool
+	// tlsText and requireText say what became of TLS and of REQUIRETLS.
+	tlsText, requireText string
+	connected            time.Time
+	retryPlain           bool
 	// cur is the session in use, so that a panic does not leave it open.
 	cur *session
 	// todo are the recipients of the transaction under way.
@@ -159,6 +162,9 @@ func (a *attempt) targets(ctx context.Context) ([]target, *failure) {
 		return []target{{host: a.c.Common.MyHostname, path: a.site.path, best: true}}, nil
 	}
 	l := a.c.look
+	if !a.c.DNSFilter.Empty() {
+		l.dns = &filteredDNS{l.dns, &table.DNSFilter{Maps: a.c.DNSFilter, Log: a.d.Logger}}
+	}
 	// A port of its own is no mail exchanger in the sense of RFC 5321 5.1.
 	l.loopTest = !a.c.LMTP && a.site.port == 25
 	list, final, fail := l.targets(ctx, *a.site)
@@ -174,11 +180,18 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 	a.retryPlain = false
 	pol, fail := a.policy(ctx, t)
 	if fail != nil {
-		a.d.Logger.Warnf("TLS policy lookup for %s/%s: %s", a.site.name, t.host, fail.text)
+		dest, host := a.site.name, t.host
+		if t.path != "" {
+			dest, host = t.host, t.path
+		}
+		what := "lookup"
+		if pol.require != requireOff {
+			what = "lookup error"
+		}
+		a.d.Logger.Warnf("TLS policy %s for %s/%s: %s", what, dest, host, fail.text)
 		a.why = fail
 		return false
 	}
-	a.tlsText = pol.level.String() + "?"
 	if plain {
 		pol.fallBack()
 	}
@@ -189,7 +202,7 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 		return false
 	}
 	a.cur = s
-	s.pol, s.key = pol, a.site.name
+	s.pol, s.key = pol, a.cacheKey()
 	s.log, s.id = a.d.Logger, a.d.Envelope.ID
 	a.finalServer = a.finalSite && lastServer
 	// A context that ends closes the connection, which wakes whatever waits.
@@ -211,14 +224,14 @@ func (a *attempt) tryServer(ctx context.Context, t target, lastServer, lastSessi
 // servers of the site.
 func (a *attempt) reuse(ctx context.Context, list []target) (target, bool) {
 	for {
-		s := a.c.pool.get(a.site.name)
+		s := a.c.pool.get(a.cacheKey())
 		if s == nil {
 			return target{}, false
 		}
 		stop := context.AfterFunc(ctx, s.abandon)
 		a.connected = time.Now()
 		a.finalServer = a.finalSite && !slices.ContainsFunc(list, func(t target) bool { return t != s.t })
-		a.cur, a.tlsText = s, s.tlsText
+		a.cur, a.tlsText, a.requireText = s, s.tlsText, s.requireText
 		s.log, s.id = a.d.Logger, a.d.Envelope.ID
 		dead := a.transact(ctx, s)
 		a.retryPlain = false
@@ -371,9 +384,7 @@ func (a *attempt) settle(i int, s *session) *mail.Result {
 	a.left--
 	a.results = append(a.results, mail.Result{Index: i, Connected: a.connected})
 	r := &a.results[len(a.results)-1]
-	if a.c.Settings.LogTLSStatus {
-		r.TLS = a.tlsText
-	}
+	a.tlsFeatures(r)
 	if s != nil {
 		r.Relay, r.ConnUse = s.relay, s.uses
 	}
@@ -405,6 +416,9 @@ func (a *attempt) ioFail(ctx context.Context, s *session, err error, where strin
 	case ctx.Err() != nil:
 		a.bulkFail(s, interrupted, failFinal)
 		return
+	case errors.Is(err, errReplyFilter):
+		a.bulkFail(s, newFailure("4.3.0", err.Error()), failFinal)
+		return
 	case err == errReplyTooBig:
 		a.bulkFail(s, newFailure("4.5.0", "server "+s.name+" sent a reply that is too long while "+where), failThrottle)
 		return
@@ -423,7 +437,7 @@ func (a *attempt) ioFail(ctx context.Context, s *session, err error, where strin
 // level may, and only when the message has waited once already.
 func (a *attempt) mayFallBack(s *session) bool {
 	waited := a.d.Active.Sub(a.d.Envelope.Arrived) >= a.c.Common.MinimalBackoff
-	return s.pol.level == LevelMay && s.user == "" && (waited || a.probe())
+	return s.pol.level == LevelMay && s.pol.require < requireStartTLS && s.user == "" && (waited || a.probe())
 }
 
 // retry asks for the same server without TLS, so that no failure is final yet.

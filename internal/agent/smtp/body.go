@@ -30,6 +30,9 @@ func (x *xfer) content(ctx context.Context) {
 		a.bulkFail(s, newFailure("4.3.0", "local data error while talking to "+s.name), failThrottle)
 		return
 	}
+	if err == nil {
+		err = x.pixPause(ctx)
+	}
 	cut := err
 	if err == nil {
 		s.out = append(s.out, ".\r\n"...)

@@ -13,6 +13,7 @@ import (
 	"postroad/internal/dns"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/table"
 )
 
 // Maps is a list of lookup tables. An error means "try later".
@@ -45,6 +46,15 @@ type Config struct {
 	Dial Dialer
 	// TLSPolicy and Passwords are the tables of those names, or nil.
 	TLSPolicy, Passwords Maps
+	// DiscardByAddr has EHLO keywords not to use by server address, ReplyFilter
+	// replaces lines of servers; nil for none.
+	DiscardByAddr, ReplyFilter Maps
+	// PIXByAddr has workarounds by server address.
+	PIXByAddr Maps
+	// DNSFilter drops records of DNS answers.
+	DNSFilter *table.Maps
+	// RequireTLS are the items of smtp_requiretls_policy.
+	RequireTLS []RequireItem
 	// CacheAlways lists the destinations whose connections are always kept; nil
 	// for none.
 	CacheAlways Matcher
@@ -59,7 +69,6 @@ type Client struct {
 	Config
 	look     lookup
 	fallback []site
-	discard  features
 	level    Level
 	tls      *engine
 	sasl     saslRules
@@ -86,7 +95,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if c.level != LevelNone || cfg.TLSPolicy != nil {
-		if c.tls, err = newEngine(&c.Settings); err != nil {
+		if c.tls, err = newEngine(&c.Settings, cfg.Common.AppendDefaultCA); err != nil {
 			return nil, err
 		}
 	}
@@ -97,9 +106,6 @@ func New(cfg Config) (*Client, error) {
 		}
 		s.fallback = true
 		c.fallback = append(c.fallback, s)
-	}
-	for _, k := range cfg.Settings.DiscardKeywords {
-		c.discard |= keywordFeature(k)
 	}
 	c.sasl = newSASLRules(&cfg.Settings)
 	family, err := families(cfg.Common.InetProtocols)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"postroad/internal/dns"
+	"postroad/internal/table"
 )
 
 // failure is why something could not be done: for a site, a server, or one
@@ -35,6 +36,8 @@ func lookupFailure(err error, dsn string) *failure {
 	var e *dns.Error
 	if errors.As(err, &e) {
 		switch {
+		case errors.Is(err, table.ErrDNSFilter):
+			return filterFailure(e)
 		case e.Kind == dns.Invalid:
 			return newFailure("5.4.4", e.Error())
 		case e.Type == "":
@@ -43,6 +46,16 @@ func lookupFailure(err error, dsn string) *failure {
 		return newFailure(dsn, "Host or domain name not found. "+e.Error())
 	}
 	return newFailure(dsn, err.Error())
+}
+
+// filterFailure is a DNS answer of which smtp_dns_reply_filter left nothing, or
+// that it could not be applied to.
+func filterFailure(e *dns.Error) *failure {
+	dsn := "4.7.0"
+	if strings.Contains(e.Text, "syntax") {
+		dsn = "4.4.3"
+	}
+	return newFailure(dsn, strings.Replace(e.Error(), "Name service error for", "Error looking up", 1))
 }
 
 func (f *failure) soft() bool  { return f.dsn[0] == '4' }

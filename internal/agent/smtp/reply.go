@@ -96,7 +96,9 @@ type replyReader struct {
 	garbage bool // some line was no reply
 	timeout time.Duration
 	multi   []byte // the lines of a reply of several lines
-	long    []byte // the start of a line longer than the buffer
+	// filter, when not nil, replaces a line.
+	filter func(line []byte) ([]byte, error)
+	long   []byte // the start of a line longer than the buffer
 }
 
 // reset starts over on another stream, dropping whatever was read ahead.
@@ -119,6 +121,11 @@ func (rr *replyReader) read(timeout time.Duration, each func(text []byte)) (repl
 			return reply{}, errReplyTooBig
 		}
 		clean(line)
+		if rr.filter != nil {
+			if line, err = rr.filter(line); err != nil {
+				return reply{}, err
+			}
+		}
 		code, more, ok := replyCode(line)
 		if each != nil && ok && len(line) > 4 {
 			each(line[4:])

@@ -29,6 +29,8 @@ const (
 	featStartTLS
 	featAuth
 	featXForward
+	featRequireTLS
+	featPIXDelay
 	featXName
 	featXAddr
 	featXPort
@@ -41,7 +43,7 @@ const (
 // keywords are the EHLO keywords that we know.
 var keywords = map[string]features{
 	"PIPELINING": featPipelining, "8BITMIME": feat8Bit, "SIZE": featSize, "DSN": featDSN, "SMTPUTF8": featUTF8,
-	"STARTTLS": featStartTLS, "AUTH": featAuth, "XFORWARD": featXForward,
+	"STARTTLS": featStartTLS, "AUTH": featAuth, "XFORWARD": featXForward, "REQUIRETLS": featRequireTLS,
 }
 
 var xforwardNames = map[string]features{
@@ -73,7 +75,7 @@ type session struct {
 	log *event.Logger
 	id  mail.QueueID
 	// tlsText is what the log says about TLS.
-	tlsText string
+	tlsText, requireText string
 	// key is where the cache keeps the session, uses counts transactions.
 	key    string
 	uses   int
@@ -115,6 +117,9 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 	s.conn, s.raw = conn, conn
 	s.rd.buf = make([]byte, readBufSize)
 	s.rd.reset(conn)
+	if c.ReplyFilter != nil {
+		s.rd.filter = s.replyFilter
+	}
 	return s, nil
 }
 
@@ -273,7 +278,10 @@ func (a *attempt) hello(ctx context.Context, s *session) bool {
 	if !set.TLSWrapperMode && !a.startTLS(ctx, s) {
 		return false
 	}
-	s.tlsText = a.tlsText
+	if !a.required(s) {
+		return false
+	}
+	s.tlsText, s.requireText = a.tlsText, a.requireText
 	return a.login(ctx, s)
 }
 
@@ -290,6 +298,9 @@ func (a *attempt) greeting(ctx context.Context, s *session) bool {
 		}
 		if a.c.Common.NeverEHLO {
 			s.feat &^= featESMTP
+		}
+		if isPIX(r.text) {
+			a.pix(ctx, s)
 		}
 		return true
 	}
@@ -314,7 +325,8 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 		verb = "LHLO"
 	}
 	if a.c.LMTP || s.feat&featESMTP != 0 {
-		s.feat, s.size, s.mechs = featESMTP, 0, ""
+		discard := a.discards(ctx, s)
+		s.feat, s.size, s.mechs = featESMTP|s.feat&featPIXDelay, 0, ""
 		first, loops := true, false
 		r, err := s.command(verb+" "+set.HeloName, set.HeloTimeout, func(line []byte) {
 			if first {
@@ -323,7 +335,7 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 				first = false
 				return
 			}
-			s.feature(line)
+			s.feature(line, discard)
 		})
 		switch {
 		case err != nil:
@@ -335,7 +347,7 @@ func (a *attempt) ehlo(ctx context.Context, s *session) bool {
 			a.bulkFail(s, a.refused(&r, s), failThrottle)
 			return false
 		}
-		s.feat = 0
+		s.feat &= featPIXDelay
 	}
 	r, err := s.command("HELO "+set.HeloName, set.HeloTimeout, nil)
 	switch {
@@ -364,13 +376,13 @@ func (a *attempt) notMyself(s *session) bool {
 	return false
 }
 
-// feature takes one line of an EHLO reply.
-func (s *session) feature(line []byte) {
+// feature takes one line of an EHLO reply; discard are features not to use.
+func (s *session) feature(line []byte, discard features) {
 	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '=' })
 	if len(words) == 0 {
 		return
 	}
-	f := keywordFeature(string(words[0])) &^ s.c.discard
+	f := keywordFeature(string(words[0])) &^ discard
 	s.feat |= f
 	switch f {
 	case featSize:

@@ -23,6 +23,11 @@ type Common struct {
 	NeverEHLO  bool `postconf:"smtp_never_send_ehlo"`
 	// AssumeFinal says that an LMTP server delivers to mailboxes.
 	AssumeFinal bool `postconf:"lmtp_assume_final"`
+	// AppendDefaultCA trusts the authorities of the system, too.
+	AppendDefaultCA bool `postconf:"tls_append_default_CA"`
+	// RequireTLS obeys REQUIRETLS, TLSOptional the header "TLS-Required: no".
+	RequireTLS  bool `postconf:"requiretls_enable"`
+	TLSOptional bool `postconf:"tls_required_enable"`
 	// Propagate tells whether extensions survive the generic maps.
 	Propagate []string `postconf:"propagate_unmatched_extensions"`
 	// BodyCheckSize is how much of a part the body checks see.
@@ -75,6 +80,12 @@ type Settings struct {
 	DeferIfNoMXAddress bool `postconf:"smtp_defer_if_no_mx_address_found,lmtp"`
 	// DiscardKeywords are the extensions of servers that are not used.
 	DiscardKeywords []string `postconf:"smtp_discard_ehlo_keywords,lmtp"`
+	// DiscardKeywordMaps are the same by server address.
+	DiscardKeywordMaps []string `postconf:"smtp_discard_ehlo_keyword_address_maps,lmtp"`
+	// DNSReplyFilter drops records of DNS answers, ReplyFilter replaces lines of
+	// servers.
+	DNSReplyFilter []string `postconf:"smtp_dns_reply_filter,lmtp"`
+	ReplyFilter    []string `postconf:"smtp_reply_filter,lmtp"`
 	// DNSSupportLevel is disabled, enabled or dnssec; empty means enabled.
 	DNSSupportLevel string `postconf:"smtp_dns_support_level,lmtp"`
 	// FallbackRelay are the next hops tried when all others failed.
@@ -95,6 +106,12 @@ type Settings struct {
 	MXAddressLimit int `postconf:"smtp_mx_address_limit,lmtp"`
 	// MXSessionLimit is the number of sessions tried, 0 for any.
 	MXSessionLimit int `postconf:"smtp_mx_session_limit,lmtp"`
+	// PIXWorkarounds are for a certain firewall, PIXMaps are the same by server
+	// address; the end of the data waits for PIXDelay from the age PIXThreshold on.
+	PIXWorkarounds []string      `postconf:"smtp_pix_workarounds,lmtp"`
+	PIXMaps        []string      `postconf:"smtp_pix_workaround_maps,lmtp"`
+	PIXDelay       time.Duration `postconf:"smtp_pix_workaround_delay_time,lmtp"`
+	PIXThreshold   time.Duration `postconf:"smtp_pix_workaround_threshold_time,lmtp"`
 	// QuitTimeout limits the wait for the reply to QUIT.
 	QuitTimeout time.Duration `postconf:"smtp_quit_timeout,lmtp"`
 	// QuoteEnvelope quotes local parts as RFC 5321 asks.
@@ -103,6 +120,8 @@ type Settings struct {
 	RandomizeAddresses bool `postconf:"smtp_randomize_addresses,lmtp"`
 	// RcptTimeout limits the wait for the reply to RCPT.
 	RcptTimeout time.Duration `postconf:"smtp_rcpt_timeout,lmtp"`
+	// RequirePolicy says by next hop how REQUIRETLS is enforced.
+	RequirePolicy []string `postconf:"smtp_requiretls_policy,lmtp"`
 	// RsetTimeout limits the wait for the first reply on a connection used again.
 	RsetTimeout time.Duration `postconf:"smtp_rset_timeout,lmtp"`
 	// SASLEnable logs in to servers for which there is a password.
@@ -151,6 +170,8 @@ type Settings struct {
 	TLSCAfile string `postconf:"smtp_tls_CAfile,lmtp"`
 	// TLSCApath is a directory of them.
 	TLSCApath string `postconf:"smtp_tls_CApath,lmtp"`
+	// TLSVerifyDepth bounds the authorities above a certificate.
+	TLSVerifyDepth int `postconf:"smtp_tls_scert_verifydepth,lmtp"`
 	// TLSCertFile and TLSKeyFile are the certificate that we show.
 	TLSCertFile string `postconf:"smtp_tls_cert_file,lmtp"`
 	// TLSKeyFile is the key to it.

@@ -67,6 +67,9 @@ type policy struct {
 	protocols, ciphers, exclude, servername string
 	// reuse is the connection_reuse attribute.
 	reuse bool
+	// require is what REQUIRETLS asks for, ask tells that the server is asked.
+	require requirement
+	ask     bool
 }
 
 // fallBack turns TLS off after a failed handshake at level may.
@@ -76,12 +79,16 @@ func (p *policy) fallBack() { p.level = LevelNone }
 func (a *attempt) policy(ctx context.Context, t target) (policy, *failure) {
 	c := a.c
 	p := policy{level: c.level}
-	if c.TLSPolicy != nil {
+	if a.waivesTLS() {
+		// RFC 8689 3: the sender cares more for delivery than for TLS.
+		p.level = min(p.level, LevelMay)
+	} else if c.TLSPolicy != nil {
 		value, found, err := c.policyFor(ctx, a.site)
 		if err == nil && found {
 			err = p.parse(value)
 		}
 		if err != nil {
+			a.tlsText = "unknown?"
 			return p, newFailure("4.7.5", "client TLS configuration problem")
 		}
 	}
@@ -95,6 +102,14 @@ func (a *attempt) policy(ctx context.Context, t target) (policy, *failure) {
 		return p, newFailure("4.7.5", "non DANE destination")
 	}
 	p.asked = p.level
+	a.tlsText = p.level.String() + "?"
+	if fail := a.require(ctx, &p, t); fail != nil {
+		return p, fail
+	}
+	if t.path != "" && p.level == LevelMay {
+		a.warnf("smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations.")
+		p.level = LevelNone
+	}
 	return p, nil
 }
 
@@ -175,6 +190,9 @@ func (a *attempt) startTLS(ctx context.Context, s *session) bool {
 		if r.class() == 2 {
 			return a.handshake(ctx, s) && a.ehlo(ctx, s)
 		}
+		if s.pol.require >= requireStartTLS {
+			return a.noStartTLS(s, "5.7.10", "host "+s.name+" refused to start TLS: "+r.line())
+		}
 		if required {
 			a.tlsText = "!" + s.pol.level.String()
 			a.bulkFail(s, replyFailure(&r, s.t.host, "TLS is required, but host "+s.name+" refused to start TLS: ", ""), failThrottle)
@@ -185,6 +203,11 @@ func (a *attempt) startTLS(ctx context.Context, s *session) bool {
 		a.d.Logger.Infof("Host offered STARTTLS: [%s]", s.t.host)
 	}
 	switch {
+	case s.pol.require >= requireStartTLS && !offered:
+		return a.noStartTLS(s, "5.7.30", "TLS service was not offered by host "+s.name)
+	case s.pol.require >= requireStartTLS && s.pol.level == LevelNone:
+		a.bulkFail(s, newFailure("4.7.0", "TLS is required, but unavailable"), failThrottle)
+		return false
 	case required && !offered:
 		a.tlsText = "!" + s.pol.level.String()
 		a.bulkFail(s, newFailure("4.7.4", "TLS is required, but was not offered by host "+s.name), failThrottle)
@@ -227,7 +250,7 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 	}
 	s.conn, s.tls = res.conn, res.tls
 	s.rd.reset(res.conn)
-	s.feat &= featESMTP
+	s.feat &= featESMTP | featPIXDelay
 	if a.c.logTLS() && errors.Is(res.err, tlsmgr.ErrUntrusted) {
 		a.d.Logger.Infof("certificate verification failed for %s: %s", s.relay, tlsmgr.Reason(res.err))
 	}
@@ -236,6 +259,9 @@ func (a *attempt) handshake(ctx context.Context, s *session) bool {
 	}
 	if res.err != nil {
 		a.tlsText = "!" + s.pol.level.String()
+		if a.noMatch(s, !errors.Is(res.err, tlsmgr.ErrUntrusted)) {
+			return false
+		}
 		a.bulkFail(s, newFailure("4.7.5", "Server certificate not verified"), failThrottle)
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
@@ -65,6 +66,14 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 	} else if !generic.Empty() {
 		cfg.Outgoing.Generic = d.generic(generic, slices.Contains(cfg.Common.Propagate, "generic"))
 	}
+	cfg.DiscardByAddr = maps("_discard_ehlo_keyword_address_maps", set.DiscardKeywordMaps)
+	cfg.PIXByAddr = maps("_pix_workaround_maps", set.PIXMaps)
+	cfg.ReplyFilter = maps("_reply_filter", set.ReplyFilter)
+	if m, err := d.Tables.Maps(name+"_dns_reply_filter", set.DNSReplyFilter); err != nil {
+		fatal(err)
+	} else if !m.Empty() {
+		cfg.DNSFilter = m
+	}
 	cfg.Passwords = maps("_sasl_password_maps", cfg.Settings.SASLPasswordMaps)
 	if len(cfg.Settings.CacheDestinations) > 0 {
 		list, err := d.Tables.DomainList(name+"_connection_cache_destinations", cfg.Settings.CacheDestinations, false)
@@ -72,6 +81,15 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 		if err == nil {
 			cfg.CacheAlways = list
 		}
+	}
+	for _, text := range set.RequirePolicy {
+		item := RequireItem{Text: text}
+		if strings.Contains(text, ":") {
+			m, err := d.Tables.Maps(name+"_requiretls_policy", []string{text})
+			fatal(err)
+			item.Table = finder{m}
+		}
+		cfg.RequireTLS = append(cfg.RequireTLS, item)
 	}
 	if postconf.HasFatal(problems) {
 		return nil, problems
@@ -105,5 +123,11 @@ type finder struct{ maps *table.Maps }
 // Find implements Maps.
 func (f finder) Find(ctx context.Context, key string) (string, bool, error) {
 	hit, err := f.maps.Lookup(ctx, key)
+	return hit.Value, hit.Found, err
+}
+
+// FindParent implements RequireTable.
+func (f finder) FindParent(ctx context.Context, key string) (string, bool, error) {
+	hit, err := f.maps.LookupFixed(ctx, key)
 	return hit.Value, hit.Found, err
 }

@@ -117,6 +117,9 @@ func (a *attempt) fits(s *session) bool {
 		// The log says that TLS was not decided about: another server might have
 		// been used.
 		a.tlsText = s.pol.asked.String() + "?"
+		if s.pol.require != requireOff {
+			a.requireText = "/requiretls?"
+		}
 		a.bulkFail(s, newFailure("5.6.7", "message requires SMTPUTF8, but no server was found that supports SMTPUTF8."+
 			" The last attempted server was "+s.name), failNextServer)
 		return false
@@ -204,6 +207,9 @@ func (x *xfer) appendMail() {
 	}
 	if x.utf8 { // RFC 6531 3.4
 		out = append(out, " SMTPUTF8"...)
+	}
+	if s.pol.ask { // RFC 8689 2
+		out = append(out, " REQUIRETLS"...)
 	}
 	if x.a.c.Settings.SendDummyMailAuth && s.feat&featAuth != 0 { // RFC 4954 5
 		out = append(out, " AUTH=<>"...)

@@ -66,10 +66,10 @@ crash: build
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS)
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS) -against postfix
 
-# hostile is the long form: 12,000 hostile clients, of whom 10,000 are there at any
+# hostile is the long form: 16,000 hostile clients, of whom 10,000 are there at any
 # time, around the good ones.
 hostile: build
-	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 30m -count 1 -v -run 'TestHostile$$' ./test -foes 12000
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 30m -count 1 -v -run 'TestHostile$$' ./test -foes 16000
 
 # sweep is the long form: more than 20,000 verdicts over the configurations below
 # POSTROAD_CORPUS and our own, from Postfix and from Postroad.

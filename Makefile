@@ -61,6 +61,16 @@ endif
 peers:
 	@sh test/peers.sh $(PEERS)
 
+# sweep is the long form of the generated comparisons: of postconf and postmap with
+# a Postfix (SWEEPSBIN is where its commands are), and of the SMTP server, with
+# more than 20,000 verdicts over our configurations and those below POSTROAD_CORPUS.
+SWEEPSBIN ?= /usr/sbin
+SESSIONS ?= 50
+sweep: build
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestSweep$$' ./test -sessions $(SESSIONS)
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestPostconfSweep|TestPostmapSweep' ./internal/cli \
+		-args -postconf $(SWEEPSBIN)/postconf -runs 20000 -mapsbin $(SWEEPSBIN) -stages 1000
+
 # crash is the long form: ROUNDS crashes of Postroad, then as many of Postfix.
 crash: build
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS)
@@ -70,12 +80,6 @@ crash: build
 # time, around the good ones.
 hostile: build
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 30m -count 1 -v -run 'TestHostile$$' ./test -foes 16000
-
-# sweep is the long form: more than 20,000 verdicts over the configurations below
-# POSTROAD_CORPUS and our own, from Postfix and from Postroad.
-SESSIONS ?= 50
-sweep: build
-	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestSweep$$' ./test -sessions $(SESSIONS)
 
 bench: build
 	CGO_ENABLED=0 $(GO) build -o $(BIN)/postroad-bench ./bench

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"postroad/internal/privdeliver"
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
+	"postroad/internal/table"
 )
 
 // explainTimeout bounds one explanation: tables and the DNS may be slow.
@@ -34,11 +36,23 @@ type explanation struct {
 	spool *notebook
 	log   *event.Logger
 	said  *bytes.Buffer
+	// srv is the SMTP server, which serves nobody; set is what concerns messages.
+	srv    *smtpd.Server
+	engine *access.Engine
+	set    sessionSettings
+	notes  []string
+	// early is the reply to MAIL when the session is not such as it must be.
+	early string
+}
+
+func (x *explanation) note(format string, args ...any) {
+	x.notes = append(x.notes, fmt.Sprintf(format, args...))
 }
 
 // explain builds the server that a configuration makes, as far as it decides, and
-// asks it about a transaction. Nothing is queued and nothing is sent, but tables,
-// policy servers and the DNS are asked as for real mail.
+// asks it about a transaction. Nothing is queued and nothing is sent, and nobody is
+// asked who would remember it (policy servers, filters, address probes); tables and
+// the DNS are asked as for real mail.
 func explain(ctx context.Context, cfg *postconf.Config, q *cli.Question) (*cli.Explanation, error) {
 	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
 	defer cancel()
@@ -58,8 +72,12 @@ func explain(ctx context.Context, cfg *postconf.Config, q *cli.Question) (*cli.E
 	}
 	defer x.gen.close()
 	x.s.gen.Store(x.gen)
-	if x.svc = smtpService(cfg, q.Service); x.svc == nil {
+	var gate *postconf.Service
+	if x.svc, gate = smtpService(cfg, q.Service); x.svc == nil {
 		return nil, fmt.Errorf("master.cf has no SMTP server %q", q.Service)
+	}
+	if gate != nil {
+		x.note("clients come through %s (%v), which is not asked", gate.ID(), gate.Origin)
 	}
 	x.view = cfg.View(x.svc)
 	x.log = event.NewLogger(log, "explain", 1)
@@ -74,14 +92,24 @@ func explain(ctx context.Context, cfg *postconf.Config, q *cli.Question) (*cli.E
 	return out, nil
 }
 
-// smtpService finds a service by name; without one the first SMTP server.
-func smtpService(cfg *postconf.Config, name string) *postconf.Service {
+// smtpService finds a service by name; without one the first SMTP server of the
+// network. gate is the postscreen that clients of it meet first.
+func smtpService(cfg *postconf.Config, name string) (svc, gate *postconf.Service) {
 	for _, svc := range cfg.Active() {
-		if svc.Program() == "smtpd" && (name == "" && svc.Type == "inet" || name != "" && svc.Name == name) {
-			return svc
+		if svc.Name != name && (name != "" || svc.Type != "inet") {
+			continue
+		}
+		switch svc.Program() {
+		case "smtpd":
+			return svc, nil
+		case "postscreen":
+			behind, err := cfg.View(svc).Value("smtpd_service_name")
+			if next := cfg.Service(behind, "pass"); err == nil && next != nil && next.Program() == "smtpd" {
+				return next, svc
+			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // maxWarnings bounds what the log said while the explanation was made.
@@ -117,13 +145,20 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 	if postconf.HasFatal(problems) {
 		return nil, errors.New(firstFatal(problems))
 	}
+	srv, problems := smtpd.FromView(x.view, x.gen.tables, x.s.rt.Log, x.s.readFile)
+	problems = append(problems, x.view.Decode(&x.set)...)
+	if postconf.HasFatal(problems) {
+		return nil, errors.New(firstFatal(problems))
+	}
+	x.srv, x.engine = srv, engine
 	peer := x.peer(ctx, q)
+	x.early = x.session(peer, q)
 	out := &cli.Explanation{
-		Service: x.svc.ID() + " (" + x.svc.Origin.String() + ")", Client: peer.Client.String(), Limits: x.limits(),
+		Service: x.svc.ID() + " (" + x.svc.Origin.String() + ")", Client: peer.Client.String(), Limits: x.limits(), Notes: x.notes,
 	}
 	for n, rcpt := range q.Recipients {
 		one := cli.Explained{Recipient: string(rcpt)}
-		x.access(ctx, engine, peer, q, n, &one)
+		x.access(ctx, engine.Begin(), peer, q, n, &one)
 		if one.Accepted {
 			x.envelope(ctx, peer, q, rcpt, &one)
 		}
@@ -148,14 +183,13 @@ func (x *explanation) peer(ctx context.Context, q *cli.Question) *mail.Session {
 		s.SASL = &mail.SASL{Method: "PLAIN", Username: q.User}
 	}
 	if q.TLS {
-		s.TLS = &mail.TLS{Protocol: "TLSv1.3", Cipher: "TLS_AES_256_GCM_SHA384", Bits: 256}
+		s.TLS = explainedTLS()
 	}
 	return s
 }
 
 // access asks the restriction lists about one recipient.
-func (x *explanation) access(ctx context.Context, engine *access.Engine, peer *mail.Session, q *cli.Question, n int, one *cli.Explained) {
-	c := engine.Begin()
+func (x *explanation) access(ctx context.Context, c *access.Checker, peer *mail.Session, q *cli.Question, n int, one *cli.Explained) {
 	c.Trace(func(s access.Step) { one.Steps = append(one.Steps, x.step(&s)) })
 	req := &access.Request{
 		Session: peer, Log: x.log, Helo: q.Helo, Sender: q.Sender, HasSender: true, Recipient: q.Recipients[n], RcptCount: n,
@@ -167,6 +201,13 @@ func (x *explanation) access(ctx context.Context, engine *access.Engine, peer *m
 	}{
 		{"CONNECT", c.Client}, {"HELO", c.Helo}, {"MAIL", c.Sender}, {"RCPT", c.Recipient}, {"DATA", c.Data}, {"END-OF-MESSAGE", c.EndOfData},
 	} {
+		switch {
+		case stage.name == "HELO" && q.Helo == "":
+			continue
+		case stage.name == "MAIL" && x.early != "":
+			one.Reply = x.early
+			return
+		}
 		req.Stage = stage.name
 		v := stage.ask(ctx, req)
 		if v.Action == mail.Reject || v.Action == mail.Disconnect {
@@ -205,16 +246,32 @@ func actionText(a access.Actions) string {
 }
 
 func (x *explanation) step(s *access.Step) cli.ExplainStep {
-	out := cli.ExplainStep{Depth: s.Depth, List: s.List, Index: s.Index, Rule: s.Rule, Key: s.Key, Outcome: s.Outcome}
+	out := cli.ExplainStep{Depth: s.Depth, List: s.List, Index: s.Index, Rule: s.Rule, Key: s.Key, Result: s.Result, Outcome: s.Outcome}
 	if s.Status.Code != 0 {
 		out.Reply = s.Status.String()
 	}
-	if _, o, set := x.view.Raw(s.List); set {
-		out.File, out.Line = o.File, o.Line
-	} else if _, known := postconf.Find(s.List); known {
-		out.File = o.File
-	}
+	out.File, out.Line = x.origin(s.List)
 	return out
+}
+
+// origin is where a parameter is set.
+func (x *explanation) origin(param string) (file string, line int) {
+	_, o, set := x.view.Raw(param)
+	if _, known := postconf.Find(param); set || known {
+		return o.File, o.Line
+	}
+	return "", 0
+}
+
+// watch returns a context in which what tables and lists find goes to a list.
+func (x *explanation) watch(ctx context.Context, found *[]cli.ExplainedHit) context.Context {
+	return table.Watch(ctx, func(param string, hit table.Hit) {
+		one := cli.ExplainedHit{Parameter: param, Table: hit.Table, Key: hit.Key, Value: hit.Value}
+		one.File, one.Line = x.origin(param)
+		if len(*found) < maxWarnings && !slices.Contains(*found, one) {
+			*found = append(*found, one)
+		}
+	})
 }
 
 // envelope rewrites and expands as cleanup would, and finds the routes.
@@ -224,7 +281,16 @@ func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Q
 		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
 		return
 	}
-	msg, err := stage.Begin(ctx, cleanup.Options{Origin: mail.OriginSMTP, Session: peer, Context: rewrite.Remote})
+	opt := cleanup.Options{
+		Origin: mail.OriginSMTP, Session: peer, Filter: x.set.ContentFilter,
+		NoAddressMappings: slices.Contains(x.set.Override, "no_address_mappings"),
+	}
+	req := &access.Request{Session: peer, Log: x.log, Helo: q.Helo, Stage: "MAIL", Sender: q.Sender, HasSender: true}
+	if opt.Context, err = x.engine.Begin().RewriteContext(ctx, req); err != nil {
+		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
+		return
+	}
+	msg, err := stage.Begin(x.watch(ctx, &one.Lookups), opt)
 	if err != nil {
 		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
 		return
@@ -246,13 +312,13 @@ func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Q
 
 // end is the route of one address.
 func (x *explanation) end(ctx context.Context, sender, rcpt mail.Address) cli.ExplainedEnd {
-	route, err := x.gen.rewrite.Resolve(ctx, sender, rcpt)
+	var end cli.ExplainedEnd
+	route, err := x.gen.rewrite.Resolve(x.watch(ctx, &end.Lookups), sender, rcpt)
 	if err != nil {
-		return cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()}
+		end.Address, end.Error = string(rcpt), err.Error()
+		return end
 	}
-	end := cli.ExplainedEnd{
-		Address: string(route.Recipient), Class: route.Class.String(), Transport: string(route.Transport), Nexthop: string(route.Nexthop),
-	}
+	end.Address, end.Class, end.Transport, end.Nexthop = string(route.Recipient), route.Class.String(), string(route.Transport), string(route.Nexthop)
 	svc := x.gen.cfg.Service(string(route.Transport), "unix")
 	if svc == nil {
 		end.Error = "master.cf has no transport " + end.Transport

@@ -66,7 +66,8 @@ func TestExplain(t *testing.T) {
 	tests := []struct {
 		name, service, client, sender, rcpt, want string
 	}{
-		{"accepted", "", "192.0.2.7", "a@other.test", "old@example.test", `true 250 2.1.5 Ok (held)
+		{"accepted", "", "192.0.2.7", "a@other.test", "old@example.test", `2 strict[0] main.cf:13 check_recipient_access inline:{ old@example.test=HOLD }: action
+true 250 2.1.5 Ok (held)
 info@example.test -> alice@example.test local local mx.example.test
 info@example.test -> bob@remote.test default smtp remote.test verify`},
 		{"relaying", "", "192.0.2.7", "a@other.test", "x@elsewhere.test",

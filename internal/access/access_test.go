@@ -244,6 +244,28 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestCertSearchOrder: which fingerprint of a client certificate comes first.
+func TestCertSearchOrder(t *testing.T) {
+	t.Parallel()
+	const maps = "inline:{{AA=REJECT cert}, {BB=REJECT key}}"
+	for set, want := range map[string]string{
+		maps:               "cert",
+		"{ " + maps + " }": "cert",
+		"{ " + maps + ", { search_order = cert_fingerprint, pubkey_fingerprint } }": "cert",
+		"{ " + maps + " { search_order = pubkey_fingerprint cert_fingerprint } }":   "key",
+		"{ " + maps + ", { search_order = pubkey_fingerprint } }":                   "key",
+		"{ " + maps + ", { search_order = name } }":                                 "Server configuration error",
+		"{ " + maps + ", { order = cert_fingerprint } }":                            "Server configuration error",
+	} {
+		e, _, _ := engine(t, "smtpd_client_restrictions = check_ccert_access "+set)
+		r := stranger()
+		r.Session.TLS = &mail.TLS{PeerPresent: true, Fingerprint: "AA", KeyFingerprint: "BB"}
+		if v := e.Begin().Recipient(context.Background(), r); !strings.HasSuffix(v.Status.Text, want) {
+			t.Errorf("%s: %v, want %s", set, v.Status, want)
+		}
+	}
+}
+
 func TestPipelining(t *testing.T) {
 	t.Parallel()
 	e, _, _ := engine(t, "smtpd_data_restrictions = reject_unauth_pipelining", "smtpd_recipient_restrictions = reject_unauth_pipelining")

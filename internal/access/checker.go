@@ -38,6 +38,7 @@ type Checker struct {
 	// discarded is the verdict of the rule that set actions.Discard.
 	discarded mail.Verdict
 	trace     func(Step)
+	said      said
 	memo      [2]resolved
 	turn      int
 	// listings are the answers of lists in the DNS by the name asked for.

@@ -43,6 +43,9 @@ type rule struct {
 	// check_policy_service.
 	dnsList *dnsList
 	policy  *policy.Client
+	// prints are what of a client certificate is looked up, in order; nil is the
+	// usual.
+	prints []certPrint
 	// fault is what is wrong with the rule; it then refuses with 451.
 	fault string
 }
@@ -325,7 +328,11 @@ func (c *compiler) table(r *rule, spec string) {
 		words := postconf.SplitList(strings.TrimSuffix(inner, "}"))
 		if len(words) > 0 {
 			spec = words[0]
+			c.searchOrder(r, words[1:])
 		}
+	}
+	if r.fault != "" {
+		return
 	}
 	r.spec = spec
 	m, err := c.e.deps.Tables.Maps(r.list.param, []string{spec})
@@ -334,6 +341,27 @@ func (c *compiler) table(r *rule, spec string) {
 		return
 	}
 	r.maps = m
+}
+
+// searchOrder reads "{ search_order = cert_fingerprint, pubkey_fingerprint }" behind
+// the table of check_ccert_access.
+func (c *compiler) searchOrder(r *rule, options []string) {
+	for _, option := range options {
+		name, value, _ := strings.Cut(strings.Trim(option, "{} \t"), "=")
+		if name = strings.TrimSpace(name); name != "search_order" || r.name != "check_ccert_access" {
+			r.fault = fmt.Sprintf("unexpected attribute %s of %s", name, r.word)
+			return
+		}
+		r.prints = nil
+		for _, word := range postconf.SplitList(value) {
+			of, ok := certPrints[strings.ToLower(word)]
+			if !ok {
+				r.fault = fmt.Sprintf("bad search_order %q of %s: not one of cert_fingerprint, pubkey_fingerprint", word, r.word)
+				return
+			}
+			r.prints = append(r.prints, of)
+		}
+	}
 }
 
 func (c *compiler) maps(param string, specs []string) *table.Maps {

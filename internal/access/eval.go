@@ -27,10 +27,10 @@ func (o outcome) refusal() outcome {
 
 // run evaluates a list.
 func (c *Checker) run(l *list, s scope) outcome {
-	outer, outerRule := c.scope, c.rule
+	outer, outerRule, outerSaid := c.scope, c.rule, c.said
 	c.scope = s
 	c.depth++
-	defer func() { c.depth--; c.scope, c.rule = outer, outerRule }()
+	defer func() { c.depth--; c.scope, c.rule, c.said = outer, outerRule, outerSaid }()
 	if c.depth > maxDepth {
 		c.warnf("restriction nesting too deep in %s", l.param)
 		return c.serverError()
@@ -46,7 +46,7 @@ func (c *Checker) run(l *list, s scope) outcome {
 			}
 			continue
 		}
-		c.rule, c.key = r, ""
+		c.rule, c.key, c.said = r, "", said{}
 		held := c.ifPermit.active
 		o := r.run(c, r)
 		if c.trace != nil {
@@ -112,6 +112,7 @@ func (c *Checker) rejectFor(k kind, st mail.Status, cause error) outcome {
 	v := c.verdictOf(st, cause)
 	if warn {
 		c.log("reject_warning", v.Status)
+		c.said.warning = v.Status
 		return dunno
 	}
 	v.Failure = k == byFailure

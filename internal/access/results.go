@@ -54,6 +54,7 @@ func (c *Checker) apply(r *rule, value string, about scope) outcome {
 		word, text = value[:i], value[i+1:]
 	}
 	a := action{rule: r, name: strings.ToUpper(word), word: word, text: strings.TrimLeft(text, " \t"), value: value, about: about}
+	c.said.result = value
 	if act, ok := c.e.results[a.name]; ok {
 		return act(c, &a)
 	}

@@ -86,12 +86,29 @@ func checkSASL(c *Checker, r *rule) outcome {
 	return c.decide(r, hit, err, scope{user, classSASL, c.scope.bare})
 }
 
+// certPrint gives a fingerprint of a client certificate.
+type certPrint func(t *mail.TLS) string
+
+// certPrints are the words of search_order, usualPrints what holds without it.
+var (
+	certPrints = map[string]certPrint{
+		"cert_fingerprint":   func(t *mail.TLS) string { return t.Fingerprint },
+		"pubkey_fingerprint": func(t *mail.TLS) string { return t.KeyFingerprint },
+	}
+	usualPrints = []certPrint{certPrints["cert_fingerprint"], certPrints["pubkey_fingerprint"]}
+)
+
 func checkCert(c *Checker, r *rule) outcome {
 	t := c.req.Session.TLS
 	if t == nil || !t.PeerPresent {
 		return dunno
 	}
-	for _, print := range [2]string{t.Fingerprint, t.KeyFingerprint} {
+	prints := r.prints
+	if prints == nil {
+		prints = usualPrints
+	}
+	for _, of := range prints {
+		print := of(t)
 		if print == "" {
 			continue
 		}

@@ -1,6 +1,10 @@
 package access
 
-import "postroad/internal/mail"
+import (
+	"strings"
+
+	"postroad/internal/mail"
+)
 
 // Step is one rule that was evaluated, for whoever wants to see why a verdict is
 // what it is.
@@ -12,12 +16,21 @@ type Step struct {
 	Index int
 	// Rule is the rule as it is written, Key the table key that it found.
 	Rule, Key string
-	// Outcome is "no match", "permit", "reject", "deferred" when the rule asks for
+	// Result is what the table said for the key.
+	Result string
+	// Outcome is "no match", "action" for something that a table wants done and
+	// that decides nothing, "warned" for a refusal behind warn_if_reject, "permit", "reject", "deferred" when the rule asks for
 	// a refusal in case the command would be permitted, or "not asked" for a policy
 	// server, which would remember the question.
 	Outcome string
 	// Status is the reply of a refusal.
 	Status mail.Status
+}
+
+// said is what the current rule has led to that is no verdict.
+type said struct {
+	result  string
+	warning mail.Status
 }
 
 // Trace calls f after every rule from now on.
@@ -26,7 +39,7 @@ func (c *Checker) Trace(f func(Step)) { c.trace = f }
 // step tells the trace about a rule; held is whether a refusal was held back
 // before it.
 func (c *Checker) step(r *rule, o outcome, held bool) {
-	s := Step{Depth: c.depth, List: r.list.param, Index: r.index, Rule: r.word, Key: c.key}
+	s := Step{Depth: c.depth, List: r.list.param, Index: r.index, Rule: r.word, Key: c.key, Result: c.said.result}
 	if r.spec != "" {
 		s.Rule += " " + r.spec
 	}
@@ -37,6 +50,10 @@ func (c *Checker) step(r *rule, o outcome, held bool) {
 		s.Outcome, s.Status = "reject", c.verdict.Status
 	case c.ifPermit.active && !held:
 		s.Outcome, s.Status = "deferred", c.ifPermit.verdict.Status
+	case c.said.warning.Code != 0:
+		s.Outcome, s.Status = "warned", c.said.warning
+	case s.Result != "" && !strings.EqualFold(s.Result, "DUNNO"):
+		s.Outcome = "action"
 	case r.policy != nil:
 		s.Outcome = "not asked"
 	default:

@@ -49,6 +49,7 @@ var rows = []struct {
 	do   func(*run, string)
 }{
 	{"table", (*run).tables},
+	{"table-settings", (*run).tableSettings},
 	{"secret", (*run).secrets},
 	{"collision", (*run).collisions},
 	{"unused", (*run).unused},

@@ -56,6 +56,15 @@ func TestFindings(t *testing.T) {
 				"warning table main.cf:4: table hash:DIR/away: open database DIR/away.db: No such file or directory",
 				"warning table main.cf:5: table cidr:DIR/gone: open DIR/gone: No such file or directory",
 			}},
+		{"types", "virtual_alias_maps = foo:bar, nis:x, proxy:mongodb:/y\nheader_checks = pcer:/x\nsmtpd_milters = inet:1.2.3.4:1\n", stock, nil, []string{
+			"error table main.cf:4: table foo:bar: unsupported dictionary type: foo",
+			"error table main.cf:5: table pcer:/x: unsupported dictionary type: pcer",
+			"warning table main.cf:4: table nis:x: unsupported dictionary type: nis; copy the map with ypcat(1) to a file for hash or lmdb, or use ldap",
+			"warning table main.cf:4: table proxy:mongodb:/y: unsupported dictionary type: mongodb; use mysql, pgsql, ldap or a file instead",
+		}},
+		{"table settings", "virtual_alias_maps = mysql:DIR/my.cf\n", stock, map[string]os.FileMode{"my.cf": 0o600}, []string{
+			"warning table main.cf:4: table mysql:DIR/my.cf: DIR/my.cf, line 1: missing '=' after attribute name",
+			"warning table-settings my.cf:1: missing '=' after attribute name"}},
 		{"no tables", "smtpd_milters = unix:/run/x, inet:1.2.3.4:1\nmailbox_transport = lmtp:unix:private/x\nsmtpd_recipient_restrictions = check_policy_service unix:private/p, reject_unauth_destination\n", stock, nil, nil},
 		{"secrets", "smtpd_tls_key_file = DIR/open.key\nsmtpd_tls_cert_file = DIR/open.key\nsmtp_sasl_password_maps = texthash:DIR/safe\nlmtp_tls_key_file = DIR/gone.key\n",
 			stock + "lmtp unix - - n - - lmtp\n", map[string]os.FileMode{"open.key": 0o644, "safe": 0o600}, []string{
@@ -76,7 +85,7 @@ func TestFindings(t *testing.T) {
 			"error open-relay main.cf:4: mynetworks trusts [::]/0: everybody in it may relay"}},
 		{"open by permit", "smtpd_relay_restrictions = permit_mynetworks, permit\n", stock, nil, []string{
 			`error open-relay master.cf:1: service smtp/inet permits every recipient: nothing before "permit" refuses foreign destinations`}},
-		{"chroot", "", "smtp inet n - y - - smtpd\n", nil, []string{"note chroot master.cf:1: chroot is not applied: smtp/inet"}},
+		{"chroot", "", "smtp inet n - y - - smtpd\nspf unix - n y - 0 spawn user=nobody argv=/bin/cat\n", nil, []string{"note chroot master.cf:1: chroot is not applied: smtp/inet"}},
 		{"habits", "smtp_tls_security_level = encrypt\nmessage_size_limit = 0\n", stock, nil, []string{
 			"warning habit main.cf:4: smtp_tls_security_level = encrypt: mail for every site without TLS waits until it is returned",
 			"warning habit main.cf:5: message_size_limit = 0: there is no limit: one message can fill the disk"}},

@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -33,7 +32,7 @@ func (r *run) collisions(code string) {
 		} else {
 			hosts = listOf(r.main, "inet_interfaces")
 		}
-		if n, err := net.LookupPort("tcp", port); err == nil {
+		if n, err := postconf.LookupPort(port); err == nil {
 			port = fmt.Sprint(n)
 		}
 		for _, other := range ports[port] {
@@ -93,12 +92,13 @@ var transportSuffixes = []string{
 	"_transport_rate_delay", "_recipient_limit", "_recipient_refill_limit", "_time_limit",
 }
 
-// chroots mentions services that Postfix would lock into the queue directory.
+// chroots mentions services that Postfix would lock into the queue directory, but
+// for commands of spawn(8), which are.
 func (r *run) chroots(code string) {
 	var jailed []string
 	var first *postconf.Service
 	for _, svc := range r.cfg.Active() {
-		if svc.Chroot != 'y' {
+		if svc.Chroot != 'y' || svc.Program() == "spawn" {
 			continue
 		}
 		if first == nil {

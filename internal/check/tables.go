@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	"postroad/internal/postconf"
@@ -18,6 +19,7 @@ func (r *run) tables(code string) {
 		if looksOtherwise(s.name) {
 			continue
 		}
+		r.unknownTypes(code, s)
 		for _, spec := range specs(s.value) {
 			if opened[spec] {
 				continue
@@ -29,6 +31,33 @@ func (r *run) tables(code string) {
 				continue
 			}
 			_ = t.Close()
+		}
+	}
+}
+
+// tableLists end the names of parameters that hold tables and nothing else.
+var tableLists = []string{"_maps", "_checks", "alias_database"}
+
+// unknownTypes finds tables of a type that nobody knows, where there can be no
+// other words with a colon.
+func (r *run) unknownTypes(code string, s setting) {
+	if !slices.ContainsFunc(tableLists, func(end string) bool { return strings.HasSuffix(s.name, end) }) {
+		return
+	}
+	for _, item := range postconf.SplitList(s.value) {
+		typ, _, ok := strings.Cut(item, ":")
+		if _, known := table.FindType(typ); ok && !known && typ != "" && !strings.ContainsAny(typ, "/{") {
+			r.add(Error, code, s, "table "+clip(item)+": unsupported dictionary type: "+clip(typ), "\"postconf -m\" lists the types")
+		}
+	}
+}
+
+// tableSettings reads the client configuration files of databases for settings that
+// the type does not have. That a file is missing has been said where it is named.
+func (r *run) tableSettings(code string) {
+	for _, p := range r.cfg.Usage(nil).ClientFiles() {
+		if p.Line > 0 || p.File != "" {
+			r.add(Warning, code, setting{origin: p.Origin}, p.Text, "")
 		}
 	}
 }

@@ -39,7 +39,9 @@ type Explanation struct {
 	Client     string       `json:"client"`
 	Recipients []Explained  `json:"recipients"`
 	Limits     []NamedValue `json:"limits"`
-	Warnings   []string     `json:"warnings,omitempty"`
+	// Notes are what the restrictions do not tell.
+	Notes    []string `json:"notes,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // NamedValue is a parameter and its value.
@@ -59,6 +61,18 @@ type Explained struct {
 	Sender    string         `json:"rewritten_sender,omitempty"`
 	Rewritten string         `json:"rewritten_recipient,omitempty"`
 	Ends      []ExplainedEnd `json:"deliveries,omitempty"`
+	// Lookups are what tables found while the envelope was rewritten.
+	Lookups []ExplainedHit `json:"rewriting,omitempty"`
+}
+
+// ExplainedHit is something that a table or a list has.
+type ExplainedHit struct {
+	Parameter string `json:"parameter"`
+	File      string `json:"file,omitempty"`
+	Line      int    `json:"line,omitempty"`
+	Table     string `json:"table"`
+	Key       string `json:"key"`
+	Value     string `json:"value,omitempty"`
 }
 
 // ExplainStep is one restriction.
@@ -70,6 +84,7 @@ type ExplainStep struct {
 	Line    int    `json:"line,omitempty"`
 	Rule    string `json:"rule"`
 	Key     string `json:"key,omitempty"`
+	Result  string `json:"result,omitempty"`
 	Outcome string `json:"outcome"`
 	Reply   string `json:"reply,omitempty"`
 }
@@ -83,6 +98,8 @@ type ExplainedEnd struct {
 	// Program and Origin are the transport's in master.cf.
 	Program string `json:"program,omitempty"`
 	Origin  string `json:"origin,omitempty"`
+	// Lookups are what tables and lists found on the way to the route.
+	Lookups []ExplainedHit `json:"routing,omitempty"`
 	// TLS is the policy of the SMTP client for the next hop.
 	TLS   string `json:"tls,omitempty"`
 	Error string `json:"error,omitempty"`
@@ -146,11 +163,15 @@ func explainFlags(e *Env) (dir string, asJSON bool, q *Question, err error) {
 		q.Recipients = append(q.Recipients, mail.Address(s))
 		return nil
 	})
-	if err := f.Parse(e.Args); err != nil {
-		return "", false, nil, err
-	}
-	for _, more := range f.Args() {
-		q.Recipients = append(q.Recipients, mail.Address(more))
+	// Options may stand behind addresses, too.
+	for args := e.Args; ; args = f.Args()[1:] {
+		if err := f.Parse(args); err != nil {
+			return "", false, nil, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		q.Recipients = append(q.Recipients, mail.Address(strings.Trim(f.Arg(0), "<>")))
 	}
 	if len(q.Recipients) == 0 {
 		return "", false, nil, errQuestion
@@ -180,6 +201,9 @@ func (e *Env) printExplanation(x *Explanation) {
 	for _, w := range x.Warnings {
 		e.Printf("warning %s\n", w)
 	}
+	for _, n := range x.Notes {
+		e.Printf("note    %s\n", n)
+	}
 	for _, r := range x.Recipients {
 		e.Printf("\nrecipient <%s>\n", r.Recipient)
 		list := ""
@@ -195,8 +219,10 @@ func (e *Env) printExplanation(x *Explanation) {
 			continue
 		}
 		e.Printf("  envelope: from <%s> to <%s>\n", r.Sender, r.Rewritten)
+		e.printHits(r.Lookups)
 		for _, end := range r.Ends {
 			e.Printf("  -> <%s> %s\n", end.Address, endText(&end))
+			e.printHits(end.Lookups)
 		}
 	}
 	if len(x.Limits) > 0 {
@@ -204,6 +230,17 @@ func (e *Env) printExplanation(x *Explanation) {
 	}
 	for _, l := range x.Limits {
 		e.Printf("  %s = %s\n", l.Name, l.Value)
+	}
+}
+
+// printHits writes what tables found, a line each.
+func (e *Env) printHits(hits []ExplainedHit) {
+	for _, h := range hits {
+		e.Printf("     %s%s: %s has %s", h.Parameter, place(h.File, h.Line), h.Table, h.Key)
+		if h.Value != "" {
+			e.Printf(": %s", h.Value)
+		}
+		e.Printf("\n")
 	}
 }
 
@@ -219,6 +256,9 @@ func stepText(s *ExplainStep) string {
 	text := s.Outcome
 	if s.Key != "" {
 		text += ", key " + s.Key
+	}
+	if s.Result != "" {
+		text += ", result " + s.Result
 	}
 	if s.Reply != "" {
 		text += ", " + s.Reply

@@ -36,6 +36,8 @@ func AllSettings() []any {
 var elsewhere = []string{
 	"cleanup_service_name", "compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
 	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "rewrite_service_name", "smtpd_restriction_classes",
+	// Values and defaults refer to these.
+	"default_cache_db_type", "mail_release_date", "process_id", "process_name", "service_name",
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
 	// The inventory reports what smtpd counts.

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"postroad/internal/postconf"
 )
@@ -116,8 +118,25 @@ func runPostconf(e *Env) int {
 	case errors.Is(err, errReported):
 		return 1
 	default:
-		return e.Fatalf(1, "%v", err)
+		return e.Fatalf(1, "%s", inASCII(err.Error()))
 	}
+}
+
+// Warnf writes a warning. postconf works before smtputf8_enable is known, so its
+// messages are ASCII.
+func (p *postconfCmd) Warnf(format string, args ...any) {
+	p.Env.Warnf("%s", inASCII(fmt.Sprintf(format, args...)))
+}
+
+// inASCII returns s with "?" for each byte that is not ASCII.
+func inASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			b[i] = '?'
+		}
+	}
+	return string(b)
 }
 
 // parseOptions reads the command line.
@@ -227,12 +246,12 @@ func (p *postconfCmd) checkOptions() error {
 	}
 	for _, group := range pcExclusive {
 		if both := p.mode & group; both&(both-1) != 0 {
-			return errors.New("specify one of " + optionNames(both))
+			return errors.New("specify one of " + optionNames(both, ", "))
 		}
 	}
 	for _, row := range pcAlong {
 		if excess := p.mode &^ (row[0] | row[1] | pcQuiet); p.mode&row[0] != 0 && excess != 0 {
-			return errors.New("with option " + optionNames(row[0]) + ", do not specify " + optionNames(excess))
+			return errors.New("with option " + optionNames(row[0], " ") + ", do not specify " + optionNames(excess, " "))
 		}
 	}
 	if p.mode&pcSet != 0 && len(p.args) == 0 {
@@ -245,14 +264,14 @@ func (p *postconfCmd) checkOptions() error {
 }
 
 // optionNames returns the letters of a set of options.
-func optionNames(mode pcMode) string {
+func optionNames(mode pcMode, between string) string {
 	var names []string
 	for _, o := range pcOptions {
 		if mode&o.mode != 0 {
 			names = append(names, o.name)
 		}
 	}
-	return strings.Join(names, " ")
+	return strings.Join(names, between)
 }
 
 // run does what the options say.

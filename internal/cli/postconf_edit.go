@@ -24,6 +24,9 @@ func (p *postconfCmd) editMain() error {
 	for _, arg := range p.args {
 		e, err := postconf.ParseMainEdit(p.editMode(), arg)
 		if err != nil {
+			// Requests that replace each other were read before the wrong one.
+			_, warnings := postconf.EditMain("", nil, p.editMode(), edits)
+			p.warn(warnings)
 			return err
 		}
 		edits = append(edits, e)
@@ -65,10 +68,15 @@ func (p *postconfCmd) replace(file string, change func([]byte) ([]byte, []string
 		text, warnings, err = change(old)
 		return text, err
 	})
+	p.warn(warnings)
+	return err
+}
+
+// warn writes warnings.
+func (p *postconfCmd) warn(warnings []string) {
 	for _, w := range warnings {
 		p.Warnf("%s", w)
 	}
-	return err
 }
 
 // sortedOverrides returns the names with their values, sorted, each name once.

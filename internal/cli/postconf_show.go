@@ -21,22 +21,36 @@ func (p *postconfCmd) load() error {
 	p.cfg = cfg
 	for _, problem := range problems {
 		// The parameters are shown without master.cf too.
+		if strings.HasPrefix(problem.Text, "malformed compatibility level") {
+			p.Warnf("%s", problem.Text)
+			return errors.New("macro processing error")
+		}
 		noMaster := problem.File == "" && strings.HasPrefix(problem.Text, "open "+cfg.MasterFile+":")
 		if problem.Fatal && isSyntax(problem) && (!noMaster || p.mode&pcMain == 0) {
 			return errors.New(fatalText(cfg, problem))
 		}
-		if !problem.Fatal || noMaster {
-			p.Warnf("%s", problem.Error())
+		switch {
+		case problem.Fatal && !noMaster, strings.HasPrefix(problem.Text, "duplicate master.cf entry"):
+			continue // of interest to the mail system only
+		case strings.HasPrefix(problem.Text, "logical line"):
+			problem.Line = 0 // as Postfix words it
 		}
+		p.Warnf("%s", problem.Error())
 	}
 	p.usage = cfg.Usage(nil)
 	if p.mode&pcDefaults != 0 {
 		return nil
 	}
 	for _, w := range p.usage.Warnings() {
-		if isUndefined(w) {
-			p.Warnf("%s: %s", w.File, w.Text) // a remark of the expansion, ahead of all others
+		if !isLate(w) {
+			p.Warnf("%s: %s", w.File, w.Text)
 		}
+	}
+	for _, problem := range p.usage.ClientFiles() {
+		if problem.Fatal {
+			return errors.New(problem.Error())
+		}
+		p.Warnf("%s", problem.Error())
 	}
 	for _, problem := range p.usage.Errors() {
 		p.Warnf("%s", problem.Error())
@@ -60,14 +74,21 @@ func isSyntax(problem postconf.Problem) bool {
 
 // fatalText returns the message for a problem in a file.
 func fatalText(cfg *postconf.Config, problem postconf.Problem) string {
+	problem.Text = strings.TrimSuffix(problem.Text, " in "+strings.TrimPrefix(problem.Text, "bad field count in "))
 	if problem.File == cfg.MasterFile && !strings.HasPrefix(problem.Text, "invalid ") {
 		return fmt.Sprintf("file %s: line %d: %s", problem.File, problem.Line, problem.Text)
 	}
 	return problem.Error()
 }
 
-// isUndefined tells whether a remark is about a name that nothing defines.
-func isUndefined(w postconf.Problem) bool { return strings.HasPrefix(w.Text, "undefined parameter") }
+// isOutOfDate tells whether a remark is about a name that Postfix will drop.
+func isOutOfDate(w postconf.Problem) bool { return strings.HasPrefix(w.Text, "support for parameter") }
+
+// isLate tells whether a remark comes after what was asked for; others come before
+// it, since they are about reading the configuration.
+func isLate(w postconf.Problem) bool {
+	return isOutOfDate(w) || strings.HasPrefix(w.Text, "unused parameter")
+}
 
 // showWarnings writes what is wrong with the names. With -q, and for main.cf when
 // only master.cf is shown, it leaves out those that are unused or out of date.
@@ -77,21 +98,15 @@ func (p *postconfCmd) showWarnings() {
 	}
 	old := false
 	for _, w := range p.usage.Warnings() {
-		if isUndefined(w) {
-			continue // said already
-		}
-		outOfDate := strings.HasPrefix(w.Text, "support for parameter")
-		if outOfDate || strings.HasPrefix(w.Text, "unused parameter") {
-			if p.mode&pcQuiet != 0 || p.mode&pcMain == 0 && filepath.Base(w.File) != "master.cf" {
-				continue
-			}
+		if !isLate(w) || p.mode&pcQuiet != 0 || p.mode&pcMain == 0 && filepath.Base(w.File) != "master.cf" {
+			continue
 		}
 		text := w.Text
 		if w.Suggestion != "" {
 			text += "; " + w.Suggestion
 		}
 		p.Warnf("%s: %s", w.File, text)
-		old = old || outOfDate
+		old = old || isOutOfDate(w)
 	}
 	if old {
 		p.Warnf("See https://www.postfix.org/DEPRECATION_README.html for details")
@@ -184,6 +199,11 @@ func (p *postconfCmd) requests(most int, message string) ([]pcRequest, error) {
 		if !ok {
 			return nil, errors.New(message)
 		}
+		if p.mode&pcField != 0 {
+			if _, err := postconf.ParseField(parts[2]); err != nil {
+				return nil, err
+			}
+		}
 		out = append(out, pcRequest{text: arg, parts: parts})
 	}
 	return out, nil
@@ -254,11 +274,6 @@ func (p *postconfCmd) showFields() error {
 	requests, err := p.requests(3, "-F option requires service_name[/type[/field]]")
 	if err != nil {
 		return err
-	}
-	for _, r := range requests {
-		if _, err := postconf.ParseField(r.parts[2]); err != nil {
-			return err
-		}
 	}
 	return p.eachService(requests, func(s *postconf.Service, r *pcRequest) (bool, error) {
 		for i, name := range postconf.FieldNames() {

@@ -91,7 +91,7 @@ func portNumber(port string) (uint16, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
 		return uint16(n), nil
 	}
-	n, err := net.LookupPort("tcp", port)
+	n, err := postconf.LookupPort(port)
 	return uint16(n), err
 }
 

@@ -78,14 +78,38 @@ func TestEndpoints(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	words := []string{"/etc/ssl/key.pem", "hash:/etc/postfix/passwd", "proxy:mysql:/etc/postfix/sql.cf", "pipemap:{hash:/etc/one, lmdb:/etc/two}", "1"}
+	words := []string{"/etc/ssl/key.pem", "hash:/etc/postfix/passwd", "proxy:mysql:/etc/postfix/sql.cf", "pipemap:{hash:/etc/one, lmdb:/etc/two}", "inline:{{a.test=/etc/three},{b.test=/etc/four}}", "1"}
 	for path, want := range map[string]bool{
 		"/etc/ssl/key.pem": true, "/etc/postfix/passwd": true, "/etc/postfix/passwd.db": true,
-		"/etc/postfix/sql.cf": true, "/etc/one.db": true, "/etc/two.lmdb": true, "/etc/shadow": false, "/etc/ssl": false, "/etc/postfix/passwd.txt": false,
+		"/etc/postfix/sql.cf": true, "/etc/one.db": true, "/etc/two.lmdb": true, "/etc/three": true, "/etc/four": true, "/etc/shadow": false, "/etc/ssl": false, "/etc/postfix/passwd.txt": false,
 	} {
 		if got := names(words, path); got != want {
 			t.Errorf("names(%s) = %v", path, got)
 		}
+	}
+}
+
+// TestKeyTables: the files of keys that a text table names may be read, unless
+// somebody else can write the table.
+func TestKeyTables(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	good, open := filepath.Join(dir, "good"), filepath.Join(dir, "open")
+	for path, mode := range map[string]os.FileMode{good: 0o644, open: 0o664} {
+		if err := os.WriteFile(path, []byte("# names\nsni.test /etc/a.pem, /etc/b.pem\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil { // whatever the umask says
+			t.Fatal(err)
+		}
+	}
+	words := keyTables([]string{"texthash:" + open, "texthash:" + dir, "texthash:" + dir + "/gone", "inline:{/x=y}"})
+	if len(words) > 0 {
+		t.Errorf("words of tables that are not ours: %q", words)
+	}
+	words = keyTables([]string{"texthash:" + good})
+	if !names(words, "/etc/a.pem") || !names(words, "/etc/b.pem") || names(words, "/etc/c.pem") {
+		t.Errorf("words: %q", words)
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -120,7 +122,11 @@ func words(cfg *postconf.Config) []string {
 		if err != nil {
 			value = written
 		}
-		all = append(all, postconf.SplitList(value)...)
+		items := postconf.SplitList(value)
+		all = append(all, items...)
+		if name == "tls_server_sni_maps" {
+			all = append(all, keyTables(items)...)
+		}
 	}
 	main := cfg.View(nil)
 	for _, name := range cfg.Main.Names() {
@@ -137,8 +143,41 @@ func words(cfg *postconf.Config) []string {
 	return all
 }
 
-// names tells whether one of the words of the configuration is the path, alone
-// or behind table types ("hash:/path", "proxy:mysql:/path", or several in
+// maxKeyTable bounds a table of certificates.
+const maxKeyTable = 1 << 20
+
+// keyTables are the words of the text files among tables whose values name files
+// of keys. A file that others than its owner, who is root or this user, may write
+// says nothing: it would else choose what is read with our rights.
+func keyTables(specs []string) []string {
+	var all []string
+	for _, spec := range specs {
+		kind, path, _ := strings.Cut(spec, ":")
+		if !filepath.IsAbs(path) || kind == "inline" {
+			continue
+		}
+		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+		if err != nil {
+			continue // whoever looks a name up says so
+		}
+		st, err := f.Stat()
+		if err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o022 == 0 && ownedByUs(st) {
+			if text, err := io.ReadAll(io.LimitReader(f, maxKeyTable)); err == nil {
+				all = append(all, strings.FieldsFunc(string(text), isSeparator)...)
+			}
+		}
+		f.Close()
+	}
+	return all
+}
+
+func ownedByUs(st os.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && (sys.Uid == 0 || int(sys.Uid) == os.Geteuid())
+}
+
+// names tells whether one of the words of the configuration is the path, alone,
+// as the value of an inline table, or behind table types ("hash:/path", "proxy:mysql:/path", or several in
 // "pipemap:{hash:/path, hash:/other}"), or the text file that the path is the
 // index of.
 func names(words []string, path string) bool {
@@ -147,7 +186,7 @@ func names(words []string, path string) bool {
 			if at := strings.LastIndex(w, ":/"); at >= 0 {
 				w = w[at+1:]
 			}
-			if w == path {
+			if _, value, ok := strings.Cut(w, "=/"); w == path || ok && "/"+value == path {
 				return true
 			}
 			for _, suffix := range []string{".db", ".lmdb", ".cdb"} {

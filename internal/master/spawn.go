@@ -47,6 +47,8 @@ type spawnService struct {
 	// dir is the working directory, log the voice of spawn(8).
 	dir string
 	log *event.Logger
+	// chroot locks the command into dir, when this process may do that.
+	chroot bool
 }
 
 // spawnSocket is where a service listens.
@@ -61,7 +63,7 @@ func readSpawn(cfg *postconf.Config, svc *postconf.Service, owner *Owner) (*spaw
 	if err := firstFatal(view.Decode(&set)); err != nil {
 		return nil, err
 	}
-	s.limit, s.max = set.CommandTime, svc.MaxProc
+	s.limit, s.max, s.chroot = set.CommandTime, svc.MaxProc, svc.Chroot == 'y'
 	if limit, err := view.Duration(svc.Name + timeLimit); err == nil {
 		s.limit = limit
 	}

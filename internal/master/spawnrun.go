@@ -154,27 +154,31 @@ func blockingFile(conn net.Conn) (*os.File, error) {
 // forkCommand starts the command of a service. change tells whether this process
 // may become somebody else.
 func forkCommand(s *spawnService, conn *os.File, change bool) (int, error) {
-	path, err := findProgram(s.argv[0])
+	// A group of its own, so that all of it can be killed.
+	sys, root, dir := &syscall.SysProcAttr{Setsid: true}, "", s.dir
+	if change && s.chroot {
+		root, dir = s.dir, "/"
+		sys.Chroot = root
+	}
+	path, err := findProgram(root, s.argv[0])
 	if err != nil {
 		return 0, err
 	}
-	// A group of its own, so that all of it can be killed.
-	sys := &syscall.SysProcAttr{Setsid: true}
 	if change {
 		sys.Credential = &syscall.Credential{Uid: uint32(s.uid), Gid: uint32(s.gid), Groups: []uint32{uint32(s.gid)}}
 	}
 	fd := conn.Fd()
-	return syscall.ForkExec(path, s.argv, &syscall.ProcAttr{Dir: s.dir, Env: s.env, Files: []uintptr{fd, fd, fd}, Sys: sys})
+	return syscall.ForkExec(path, s.argv, &syscall.ProcAttr{Dir: dir, Env: s.env, Files: []uintptr{fd, fd, fd}, Sys: sys})
 }
 
-// findProgram searches the path of commands.
-func findProgram(name string) (string, error) {
+// findProgram searches the path of commands, below root.
+func findProgram(root, name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}
 	for _, dir := range []string{"/usr/bin", "/bin"} {
 		path := filepath.Join(dir, name)
-		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+		if st, err := os.Stat(filepath.Join(root, path)); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 			return path, nil
 		}
 	}

@@ -58,6 +58,8 @@ type Config struct {
 	// once; then level 0 is used, so that it is not reported again for each default
 	// that depends on the level.
 	badLevel bool
+	// withoutMain is set when the defaults are wanted.
+	withoutMain bool
 	// mynetworks computes the default once, when it is first wanted.
 	mynetworks func() (string, error)
 }
@@ -65,7 +67,7 @@ type Config struct {
 // Load reads main.cf and master.cf in dir. The Config is never nil; when a problem
 // is fatal it is not fit to run with, but still good enough to show.
 func Load(dir string, opt LoadOptions) (*Config, []Problem) {
-	c := &Config{Dir: dir, MasterFile: filepath.Join(dir, "master.cf")}
+	c := &Config{Dir: dir, MasterFile: filepath.Join(dir, "master.cf"), withoutMain: opt.WithoutMain}
 	file := filepath.Join(dir, "main.cf")
 	var data []byte
 	var problems, more []Problem

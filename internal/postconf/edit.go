@@ -43,7 +43,7 @@ func ParseMainEdit(mode EditMode, arg string) (MainEdit, error) {
 	if strings.IndexByte(text, '=') >= 0 {
 		return MainEdit{}, errors.New("-X or -# requires parameter names without value")
 	}
-	return MainEdit{Name: strings.TrimRight(text, spaces)}, nil
+	return MainEdit{Name: text}, nil
 }
 
 // EditMain returns the text of main.cf with the changes made: each entry of a

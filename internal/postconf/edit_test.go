@@ -74,6 +74,8 @@ qmgr unix n - n 300 1 qmgr
 // TestEditMaster checks edits of master.cf.
 func TestEditMaster(t *testing.T) {
 	const smtp = "smtp      inet  n       -       n       -       -       smtpd\n  -o smtpd_timeout=1s\n# inner\n  -o smtpd_helo_required=yes\n"
+	const whole = smtp + "# after smtp\n\n"
+	const inner = "# inner\n# after smtp\n\n"
 	const pickup = "pickup    unix  n       -       n       60      1       pickup\n"
 	line := func(words string) string {
 		s, _, err := ParseService(words)
@@ -95,10 +97,10 @@ func TestEditMaster(t *testing.T) {
 		{EditDelete, WholeEntry, "nosuch/inet", "", ""},
 		{EditComment, WholeEntry, "smtp/inet", smtp, "#smtp      inet  n       -       n       -       -       smtpd\n#  -o smtpd_timeout=1s\n# inner\n#  -o smtpd_helo_required=yes\n"},
 		{EditSet, EntryField, "pickup/unix/wakeup=5", pickup, line("pickup unix n - n 5 1 pickup")},
-		{EditSet, EntryField, "smtp/inet/chroot=y", smtp, "# inner\n" + line("smtp inet n - y - - smtpd -o smtpd_timeout=1s -o smtpd_helo_required=yes")},
-		{EditSet, EntryField, "smtp/inet/command=x -o {a = b c}", smtp, "# inner\n" + line("smtp inet n - n - - x -o {a=b c}")},
-		{EditSet, EntryParam, "smtp/inet/smtpd_timeout=2s|smtp/*/a=b", smtp, "# inner\n" + line("smtp inet n - n - - smtpd -o smtpd_timeout=2s -o smtpd_helo_required=yes -o a=b")},
-		{EditDelete, EntryParam, "smtp/inet/smtpd_timeout", smtp, "# inner\n" + line("smtp inet n - n - - smtpd -o smtpd_helo_required=yes")},
+		{EditSet, EntryField, "smtp/inet/chroot=y", whole, inner + line("smtp inet n - y - - smtpd -o smtpd_timeout=1s -o smtpd_helo_required=yes")},
+		{EditSet, EntryField, "smtp/inet/command=x -o {a = b c}", whole, inner + line("smtp inet n - n - - x -o {a=b c}")},
+		{EditSet, EntryParam, "smtp/inet/smtpd_timeout=2s|smtp/*/a=b", whole, inner + line("smtp inet n - n - - smtpd -o smtpd_timeout=2s -o smtpd_helo_required=yes -o a=b")},
+		{EditDelete, EntryParam, "smtp/inet/smtpd_timeout", whole, inner + line("smtp inet n - n - - smtpd -o smtpd_helo_required=yes")},
 	} {
 		var edits []MasterEdit
 		for _, arg := range strings.Split(test.args, "|") {
@@ -131,7 +133,8 @@ func TestEditMasterErrors(t *testing.T) {
 		{EditSet, EntryField, "smtp/inet/x=y", `invalid service attribute name: "x"`},
 		{EditSet, EntryField, "smtp/inet/*=y", "-Fe does not accept wild-card field name"},
 		{EditSet, EntryField, "smtp/inet/chroot=a b", "-Fe does not accept whitespace in non-command field"},
-		{EditSet, EntryField, "smtp/inet/chroot=maybe", `invalid chroot field "maybe" in "smtp inet n - maybe - - smtpd"`},
+		{EditSet, EntryField, "smtp/inet/chroot=maybe", `invalid chroot field "maybe" in "maybe"`},
+		{EditSet, EntryField, "smtp/inet/chroot=", `-Fe requires a value: "smtp/inet/chroot="`},
 		{EditSet, EntryParam, "smtp/inet/*=y", "-Pe does not accept wild-card parameter name"},
 		{EditSet, EntryParam, "smtp/inet/a=y z", "-Pe does not accept whitespace in parameter value"},
 		{EditSet, EntryParam, "smtp/inet=y", "-Pe or -PX requires service_name/type/parameter"},

@@ -93,7 +93,7 @@ func ParseMasterEdit(mode EditMode, part MasterPart, arg string) (MasterEdit, er
 	} else if strings.IndexByte(pattern, '=') >= 0 {
 		return e, errors.New("-X or -# requires names without value")
 	}
-	return e, e.readPattern(mode, part, strings.TrimRight(pattern, spaces))
+	return e, e.readPattern(mode, part, pattern)
 }
 
 // readPattern reads what comes before the "=".
@@ -120,6 +120,9 @@ func (e *MasterEdit) readPattern(mode EditMode, part MasterPart, pattern string)
 			return err
 		case field < 0:
 			return errors.New("-Fe does not accept wild-card field name")
+		case mode == EditSet && e.Value == "":
+			// Postfix writes it, and the other columns move.
+			return errors.New("-Fe requires a value: \"" + e.Text + "\"")
 		case mode == EditSet && field < colCommand && white:
 			return errors.New("-Fe does not accept whitespace in non-command field")
 		}
@@ -142,8 +145,9 @@ type masterEditor struct {
 	part  MasterPart
 	edits []MasterEdit
 	// count has, for each edit, how many entries it was about.
-	count []int
-	out   strings.Builder
+	count    []int
+	warnings []string
+	out      strings.Builder
 }
 
 // EditMaster returns the text of master.cf with the changes made. Entries that no
@@ -163,7 +167,7 @@ func EditMaster(file string, data []byte, mode EditMode, part MasterPart, edits 
 			end++
 		}
 		if err := m.entry(i+1, lines[i:end]); err != nil {
-			return nil, nil, err
+			return nil, m.warnings, err
 		}
 		i = end
 	}
@@ -171,18 +175,18 @@ func EditMaster(file string, data []byte, mode EditMode, part MasterPart, edits 
 		switch {
 		case m.count[i] > 0:
 		case part == WholeEntry && mode == EditSet:
-			s, err := parseNew(e)
+			s, err := m.parseNew(e)
 			if err != nil {
-				return nil, nil, err
+				return nil, m.warnings, err
 			}
 			if err := m.write(s); err != nil {
-				return nil, nil, err
+				return nil, m.warnings, err
 			}
 		case part != WholeEntry:
-			warnings = append(warnings, fmt.Sprintf("unmatched service_name/type: \"%s\"", e.Text))
+			m.warnings = append(m.warnings, fmt.Sprintf("unmatched service_name/type: \"%s\"", e.Text))
 		}
 	}
-	return []byte(m.out.String()), warnings, nil
+	return []byte(m.out.String()), m.warnings, nil
 }
 
 // physicalLine is a line as it stands in the file.
@@ -201,8 +205,13 @@ func physicalLines(data []byte) []physicalLine {
 }
 
 // parseNew reads the entry that an edit wants.
-func parseNew(e MasterEdit) (*Service, error) {
-	s, _, err := ParseService(e.Value)
+func (m *masterEditor) parseNew(e MasterEdit) (*Service, error) {
+	s, warnings, err := ParseService(e.Value)
+	for _, w := range warnings {
+		if strings.Contains(w, "'}'") {
+			m.warnings = append(m.warnings, "master.cf: "+w)
+		}
+	}
 	if err != nil && strings.HasPrefix(err.Error(), "bad field count") {
 		return nil, fmt.Errorf("bad field count: \"%s\"", e.Text)
 	}
@@ -265,7 +274,7 @@ func (m *masterEditor) apply(i int, name, typ string, number int, lines []physic
 	if m.part == WholeEntry {
 		var wanted *Service
 		if m.mode == EditSet {
-			if wanted, err = parseNew(*e); err != nil {
+			if wanted, err = m.parseNew(*e); err != nil {
 				return nil, false, err
 			}
 		}
@@ -309,18 +318,15 @@ func (m *masterEditor) apply(i int, name, typ string, number int, lines []physic
 func (m *masterEditor) emit(lines []physicalLine, replacement *Service, matched bool) error {
 	if replacement != nil {
 		if m.part != WholeEntry {
-			// Comments inside of the entry come before it.
-			last := lastOf(lines)
-			for _, l := range lines[:last] {
+			// Comments inside of the entry and behind it come before it.
+			for _, l := range lines {
 				if l.kind == lineOther {
 					m.out.WriteString(l.text)
 				}
 			}
-			if err := m.write(replacement); err != nil {
-				return err
-			}
-			lines = lines[last:]
-		} else if err := m.write(replacement); err != nil {
+			return m.write(replacement)
+		}
+		if err := m.write(replacement); err != nil {
 			return err
 		}
 	}
@@ -335,27 +341,13 @@ func (m *masterEditor) emit(lines []physicalLine, replacement *Service, matched 
 	return nil
 }
 
-// lastOf returns the number of lines up to and with the last line of the entry
-// itself; what follows are comments.
-func lastOf(lines []physicalLine) int {
-	n := len(lines)
-	for n > 0 && lines[n-1].kind == lineOther {
-		n--
-	}
-	return n
-}
-
 // withField returns the entry with another value in a column.
 func (s *Service) withField(field int, value string) (*Service, error) {
 	columns := slices.Clone(s.columns)
 	columns[field] = value
-	if field == colCommand {
-		t, _, err := ParseService(strings.Join(columns, " "))
+	t, _, err := parseColumns(columns, value)
+	if err != nil || field == colCommand {
 		return t, err
-	}
-	t, _, err := ParseService(strings.Join(columns, " "))
-	if err != nil {
-		return nil, err
 	}
 	t.Args, t.Overrides = s.Args, s.Overrides
 	return t, nil

@@ -2,7 +2,6 @@ package postconf
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ func (s *Service) endpoint() string {
 	if err != nil {
 		return s.Name
 	}
-	if n, err := net.LookupPort("tcp", port); err == nil {
+	if n, err := LookupPort(port); err == nil {
 		port = strconv.Itoa(n)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {

@@ -89,9 +89,12 @@ func (e *expander) step(depth int, text string) bool {
 }
 
 // clip shortens text for a message.
-func clip(s string) string {
-	if len(s) > 100 {
-		return s[:100] + "..."
+func clip(s string) string { return clipTo(s, 100) }
+
+// clipTo shortens text to a number of bytes.
+func clipTo(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "..."
 	}
 	return s
 }

@@ -63,7 +63,7 @@ func ParseMain(file string, data []byte) (*Main, []Problem) {
 		case !again:
 			m.names = append(m.names, name)
 		case old.Value != value:
-			warn(l.first, false, "overriding earlier entry: %s=%s", name, clip(old.Value))
+			warn(l.first, false, "overriding earlier entry: %s=%s", name, clipTo(old.Value, 2000))
 		}
 		m.settings[name] = s
 	}

@@ -133,12 +133,24 @@ func (s *Service) refused() string {
 	return ""
 }
 
+// masterBlanks separate the columns of master.cf.
+const masterBlanks = " \t\r\n"
+
 // ParseService reads one logical line of master.cf. The warnings are about
 // arguments that are not quite right.
 func ParseService(line string) (s *Service, warnings []string, err error) {
-	fields := splitBraces(line, " \t\r\n")
+	fields := splitBraces(line, masterBlanks)
 	if len(fields) < numColumns {
 		return nil, nil, fmt.Errorf("bad field count in \"%s\"", clip(line))
+	}
+	return parseColumns(fields, line)
+}
+
+// parseColumns reads the columns of an entry, of which the last may hold arguments
+// too. Errors quote line.
+func parseColumns(fields []string, line string) (s *Service, warnings []string, err error) {
+	if command := splitBraces(fields[colCommand], masterBlanks); len(command) > 1 {
+		fields = append(fields[:colCommand:colCommand], command...)
 	}
 	s = &Service{
 		Name: fields[colName], Type: fields[colType], Command: fields[colCommand],

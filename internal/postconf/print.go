@@ -98,7 +98,7 @@ func (s *Service) Format(fold bool, expand func(string) (string, error)) (string
 		}
 		b.WriteString(s.columns[i])
 	}
-	appendGroups(&b, b.Len(), groups, fold, false)
+	appendGroups(&b, b.Len(), groups, fold)
 	return b.String(), nil
 }
 
@@ -119,7 +119,7 @@ func (s *Service) FormatColumn(prefix string, field int, fold bool, expand func(
 		if err != nil {
 			return "", err
 		}
-		appendGroups(&b, n, groups, fold, true)
+		appendGroups(&b, n, groups, fold)
 	}
 	return b.String(), nil
 }
@@ -166,9 +166,9 @@ func QuoteJSON(s string) string {
 	return string(append(b, '"'))
 }
 
-// appendGroups appends arguments to a line of which n bytes are written. alone
-// says that nothing follows an option with a value on its line.
-func appendGroups(b *strings.Builder, n int, groups []argGroup, fold, alone bool) {
+// appendGroups appends arguments to a line of which n bytes are written. When lines
+// are folded, nothing follows an option with a value on its line.
+func appendGroups(b *strings.Builder, n int, groups []argGroup, fold bool) {
 	for _, g := range groups {
 		if g.option {
 			n = lineLimit
@@ -184,7 +184,7 @@ func appendGroups(b *strings.Builder, n int, groups []argGroup, fold, alone bool
 		}
 		b.WriteString(g.text)
 		n += len(g.text)
-		if g.option && alone {
+		if g.option {
 			n = lineLimit
 		}
 	}

@@ -76,7 +76,7 @@ var rowsAtoD = []Param{
 	{"content_filter", "", String, 0, 0, 0, Planned, ""},
 	{"cyrus_sasl_config_path", "", String, 0, 0, 0, Planned, ""},
 	{"daemon_directory", "/usr/libexec/postfix", String, 0, 1, 0, Different, oneBinary},
-	{"daemon_table_open_error_is_fatal", "no", Bool, 0, 0, 0, Planned, ""},
+	{"daemon_table_open_error_is_fatal", "no", Bool, 0, 0, 0, Different, tableWaits},
 	{"daemon_timeout", "18000s", Time, 's', 1, 0, Different, oneProcess},
 	{"data_directory", "/var/lib/postfix", String, 0, 1, 0, Planned, ""},
 	{"debug_peer_level", "2", Int, 0, 1, 0, Planned, ""},

@@ -141,7 +141,7 @@ var rowsMtoR = []Param{
 	{"postscreen_watchdog_timeout", "10s", Time, 's', 10, 0, Different, oneProcess},
 	{"prepend_delivered_header", "command, file, forward", String, 0, 0, 0, Planned, ""},
 	{"process_id", "", String, 0, 0, 0, Planned, ""},
-	{"process_id_directory", "pid", String, 0, 1, 0, Planned, ""},
+	{"process_id_directory", "pid", String, 0, 1, 0, Different, onePID},
 	{"process_name", "", String, 0, 0, 0, Planned, ""},
 	{"propagate_unmatched_extensions", "canonical, virtual", String, 0, 0, 0, Planned, ""},
 	{"proxy_interfaces", "", String, 0, 0, 0, Planned, ""},

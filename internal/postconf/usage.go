@@ -27,10 +27,13 @@ type Usage struct {
 	local map[*Service]map[string]bool
 	// restrictions are the names in smtpd_restriction_classes of main.cf.
 	restrictions map[string]bool
-	known        map[string]bool
-	undefined    map[string]bool
-	warnings     []Problem
-	errors       []Problem
+	// clients are the client configuration files of databases, in the order in
+	// which they are named.
+	clients   []clientFile
+	known     map[string]bool
+	undefined map[string]bool
+	warnings  []Problem
+	errors    []Problem
 }
 
 // Usage examines the names. A name of the site's own has a meaning when some
@@ -271,11 +274,7 @@ func (u *Usage) scanTables(param, value string, s *Service, nested bool) {
 	items := SplitList(value)
 	for i, item := range items {
 		if item[0] == '#' {
-			rest := strings.Join(items[i+1:], " ")
-			if len(rest) > 20 {
-				rest = rest[:20]
-			}
-			warn("#comment after other text is not allowed: " + item + " " + rest + "...")
+			warn("#comment after other text is not allowed: " + item + " " + behind(value, items[:i+1]) + "...")
 			return
 		}
 		if item[0] == '{' {
@@ -293,7 +292,9 @@ func (u *Usage) scanTables(param, value string, s *Service, nested bool) {
 			typ, name, ok = strings.Cut(name, ":")
 		}
 		switch {
-		case !ok || name == "" || name[0] == '/' || name[0] == '.':
+		case !ok || name == "":
+		case name[0] == '/' || name[0] == '.':
+			u.addClient(typ, name)
 		case name[0] == '{':
 			inner, why := Unbrace(name)
 			if why != "" {
@@ -306,6 +307,18 @@ func (u *Usage) scanTables(param, value string, s *Service, nested bool) {
 			}
 		}
 	}
+}
+
+// behind returns what stands behind the given first items of a list, without the
+// character that ends the last of them, for a message.
+func behind(list string, items []string) string {
+	for _, item := range items {
+		list = list[strings.Index(list, item)+len(item):]
+	}
+	if list != "" {
+		list = list[1:]
+	}
+	return list[:min(len(list), 20)]
 }
 
 // tableSettings returns the names of the settings of a type of database table.

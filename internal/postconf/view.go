@@ -179,7 +179,7 @@ func (v *View) setting(name string) (string, Origin, bool) {
 		}
 		return s.Value, s.Origin, true
 	}
-	if name == "config_directory" && v.cfg.Dir != DefaultDir {
+	if name == "config_directory" && v.cfg.Dir != DefaultDir && !v.cfg.withoutMain {
 		// A directory that was chosen counts as a setting.
 		return v.cfg.Dir, Origin{File: "command line"}, true
 	}
@@ -214,7 +214,7 @@ func (v *View) builtin(name string) (string, bool) {
 		if v.svc != nil {
 			return v.svc.Name, true
 		}
-		return "", true
+		return "amnesiac", true // outside of any service
 	}
 	p, ok := Find(name)
 	if !ok || Legacy(name) {

@@ -305,7 +305,7 @@ func (c *client) handshake() bool {
 	ctx, cancel := context.WithTimeout(c.ctx, c.set.CommandTime)
 	defer cancel()
 	conn, desc, err := c.srv.TLS.Handshake(ctx, c.raw)
-	if err != nil && !errors.Is(err, tlsmgr.ErrClientCert) {
+	if err != nil && !tlsmgr.IsClientCert(err) {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, syscall.ECONNRESET) {
 			log.Warnf("TLS library problem: %v", err)
 		}

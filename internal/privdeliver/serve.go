@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
 	"syscall"
 )
@@ -33,6 +34,9 @@ func Main(args []string) int {
 		limits = &Limits{Spool: args[0], Mailbox: args[1], Forward: args[2]}
 	}
 	syscall.Umask(0o077) // what a command makes is the user's alone
+	// Commands inherit this, as from Postfix: a write to a program that has gone, or
+	// to a file that may not grow, is an error for them and not their end.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	f := os.NewFile(SocketFD, "socket")
 	conn, err := net.FileConn(f)
 	_ = f.Close()

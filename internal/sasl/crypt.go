@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,54 +34,124 @@ func newDecoder() (*crypt.Decoder, error) {
 	return d, nil
 }
 
-// maxRounds bounds how often a hash function is repeated.
-const maxRounds = 10_000_000
+// Bounds of what a hash may cost to compute: a mistake in a table must not stop
+// the server.
+const (
+	maxRounds = 10_000_000 // repetitions of a hash function
+	maxMemory = 256 << 10  // KiB
+	// maxPasses is how much memory is written in all, in KiB.
+	maxPasses  = 16 * maxMemory
+	maxThreads = 64
+	maxBcrypt  = 16 // the logarithm of the rounds
+	// minKey is how much of a hash must be there, in bytes: less is guessed.
+	minKey = 16
+)
 
-// costs are the numbers in a hash that say what it costs to compute, with the
-// most that is computed: a mistake in a table must not stop the server.
-var costs = [...]struct {
-	number *regexp.Regexp
-	most   uint64
-}{
-	{regexp.MustCompile(`^\$argon2.*\$(?:.*,)?m=(\d+)`), 1 << 20}, // KiB
-	{regexp.MustCompile(`^\$argon2.*\$(?:.*,)?t=(\d+)`), 1000},
-	{regexp.MustCompile(`^\$argon2.*\$(?:.*,)?p=(\d+)`), 64},
-	{regexp.MustCompile(`^\$[56]\$rounds=(\d+)`), maxRounds},
-	{regexp.MustCompile(`^\$2.?\$(\d+)`), 18},
-}
+var (
+	errCost = errors.New("it is too dear to compute")
+	// The numbers of a hash, as the library writes what it has understood.
+	argon2Cost   = regexp.MustCompile(`^\$argon2\w+\$v=\d+\$m=(\d+),t=(\d+),p=(\d+)\$`)
+	shaCost      = regexp.MustCompile(`^\$[56]\$rounds=(\d+)\$`)
+	bcryptCost   = regexp.MustCompile(`^\$2.?\$(\d+)\$`)
+	yescryptCost = regexp.MustCompile(`^\$y\$j([./0-9A-Za-z])([./0-9A-Za-z])\$`)
+)
 
-// yescrypt is a hash of yescrypt with as much memory as that of "costs": the
-// character behind "j" is the logarithm of it.
-var yescrypt = regexp.MustCompile(`^\$y\$j[/0-9A-F][./0-9A-Z]\$`)
-
-var errCost = errors.New("it is too dear to compute")
-
-// affordable tells whether a hash may be computed.
-func affordable(hash string) bool {
-	for _, c := range costs {
-		if m := c.number.FindStringSubmatch(hash); m != nil {
-			if n, err := strconv.ParseUint(m[1], 10, 64); err != nil || n > c.most {
-				return false
-			}
+// price tells how much memory in KiB the hash needs that a text stands for.
+func price(hash string) (memory uint64, err error) {
+	number := func(text string) uint64 {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err != nil {
+			return 1 << 62 // more than anything is allowed
+		}
+		return n
+	}
+	switch {
+	case strings.HasPrefix(hash, "$argon2"):
+		m := argon2Cost.FindStringSubmatch(hash)
+		if m == nil {
+			return 0, errEncoded
+		}
+		memory, passes, threads := number(m[1]), number(m[2]), number(m[3])
+		if memory > maxMemory || passes > maxPasses || memory*passes > maxPasses || threads > maxThreads {
+			return 0, errCost
+		}
+		return memory, nil
+	case strings.HasPrefix(hash, "$y$"):
+		// The digits are logarithm of the blocks and size of a block, both less one.
+		m := yescryptCost.FindStringSubmatch(hash)
+		if m == nil {
+			return 0, errCost
+		}
+		memory = (cryptDigit(m[2]) + 1) << (cryptDigit(m[1]) + 1) / 8 // 128 bytes each
+		if cryptDigit(m[1]) > 24 || memory > maxMemory {
+			return 0, errCost
+		}
+		return memory, nil
+	}
+	for _, row := range []struct {
+		number *regexp.Regexp
+		most   uint64
+	}{{shaCost, maxRounds}, {bcryptCost, maxBcrypt}} {
+		if m := row.number.FindStringSubmatch(hash); m != nil && number(m[1]) > row.most {
+			return 0, errCost
 		}
 	}
-	return !strings.HasPrefix(hash, "$y$") || yescrypt.MatchString(hash)
+	return 0, nil
+}
+
+// cryptDigit is the value of a digit of crypt(3).
+func cryptDigit(c string) uint64 {
+	return uint64(strings.Index("./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
 }
 
 // bcryptLength is how much of a password bcrypt takes; crypt(3) drops the rest.
 const bcryptLength = 72
 
-// checkCrypt is for the hashes of crypt(3).
-func checkCrypt(v *stored, password string) (bool, error) {
-	if !strings.HasPrefix(v.text, v.begins) {
-		return false, errForeign
+// hashed decodes a hash of crypt(3), once.
+func (v *stored) hashed() (algorithm.Digest, error) {
+	if v.digested != nil {
+		return v.digested, nil
 	}
-	if !affordable(v.text) {
-		return false, errCost
+	if !strings.HasPrefix(v.text, v.begins) {
+		return nil, errForeign
+	}
+	if _, err := price(v.text); errors.Is(err, errCost) {
+		return nil, err
 	}
 	digest, err := v.crypt.Decode(v.text)
+	if err != nil || len(digest.Key()) < minKey {
+		return nil, errEncoded // the library's error may quote the hash
+	}
+	v.digested = digest
+	return digest, nil
+}
+
+// memory tells how much memory in KiB it costs to compare a password.
+func (v *stored) memory() (uint64, error) {
+	if !v.usesCrypt() {
+		return 0, nil
+	}
+	digest, err := v.hashed()
 	if err != nil {
-		return false, errEncoded // the library's error may quote the hash
+		return 0, fmt.Errorf("stored password of scheme {%s}: %w", v.name, err)
+	}
+	memory, err := price(digest.Encode())
+	if err != nil {
+		return 0, fmt.Errorf("stored password of scheme {%s}: %w", v.name, err)
+	}
+	return memory, nil
+}
+
+// usesCrypt tells whether the value is a hash of crypt(3).
+func (v *stored) usesCrypt() bool {
+	return v.begins != "" && (v.name != "MD5" || strings.HasPrefix(v.text, v.begins)) || v.name == "CRYPT"
+}
+
+// checkCrypt is for the hashes of crypt(3).
+func checkCrypt(v *stored, password string) (bool, error) {
+	digest, err := v.hashed()
+	if err != nil {
+		return false, err
 	}
 	if strings.HasPrefix(v.text, "$2") && len(password) > bcryptLength {
 		password = password[:bcryptLength]

@@ -3,10 +3,12 @@ package sasl
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"runtime"
+	"strings"
 	"sync/atomic"
-	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-crypt/crypt"
 
@@ -18,8 +20,6 @@ const (
 	maxPassword = 1024
 	// maxUser bounds a login name.
 	maxUser = 512
-	// workWait is how long an attempt waits until others have been computed.
-	workWait = 10 * time.Second
 )
 
 // accounts is where the passwords are.
@@ -56,14 +56,14 @@ type localServer struct {
 	accounts accounts
 	host     string
 	decoder  *crypt.Decoder
-	// work limits how many hashes are computed at a time: they are made to
-	// cost time and memory.
-	work chan struct{}
+	work     *budget
 	// dummy is a stored value of the kind that the accounts have, to spend on
 	// unknown users. derives tells whether SCRAM had to compute for the last
 	// user who was known.
 	dummy   atomic.Pointer[string]
 	derives atomic.Bool
+	// shape is that of the last user who was known by what is kept for SCRAM.
+	shape atomic.Pointer[scramShape]
 	// secret is what inventions for unknown users are made of.
 	secret []byte
 }
@@ -97,7 +97,7 @@ func newLocal(pol policy, a accounts, w words, host string) (*localServer, error
 	}
 	s := &localServer{
 		policy: pol, accounts: a, words: w, host: host, decoder: decoder,
-		work: make(chan struct{}, runtime.GOMAXPROCS(0)), secret: []byte(rand.Text()),
+		work: newBudget(), secret: []byte(rand.Text()),
 	}
 	dummy := firstDummy
 	s.dummy.Store(&dummy)
@@ -149,21 +149,9 @@ func (s *localServer) later(cause error) *TemporaryError {
 	return &TemporaryError{Reason: s.words.later, Cause: fmt.Errorf("SASL: %w", cause)}
 }
 
-// slot waits for the right to compute a hash; done gives it back.
-func (s *localServer) slot(ctx context.Context) (done func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, workWait)
-	defer cancel()
-	select {
-	case s.work <- struct{}{}:
-		return func() { <-s.work }, nil
-	case <-ctx.Done():
-		return nil, &TemporaryError{Reason: "Server busy", Cause: ctx.Err()}
-	}
-}
-
 // stored finds the stored password of a user; nil for an unknown one.
 func (s *localServer) stored(ctx context.Context, user string) (*stored, error) {
-	if len(user) > maxUser {
+	if !validName(user) {
 		return nil, nil
 	}
 	value, ok, err := s.accounts.lookup(ctx, user)
@@ -182,7 +170,7 @@ func (s *localServer) stored(ctx context.Context, user string) (*stored, error) 
 
 // verify decides about a password; the details are for the log when it is wrong.
 func (s *localServer) verify(ctx context.Context, user, password string, details ...string) error {
-	if len(user) > maxUser || len(password) > maxPassword {
+	if !validName(user) || len(password) > maxPassword {
 		return s.wrong(details...)
 	}
 	if v, ok := s.accounts.(verifier); ok {
@@ -199,19 +187,18 @@ func (s *localServer) verify(ctx context.Context, user, password string, details
 	if err != nil {
 		return s.later(err)
 	}
-	done, err := s.slot(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	if !known {
-		// The answer is known; only the time is wanted.
-		_, _ = checkPassword(s.decoder, *s.dummy.Load(), password)
-		return s.wrong(details...)
+		value = *s.dummy.Load()
 	}
-	match, err := checkPassword(s.decoder, value, password)
-	if err != nil {
+	match, err := s.compare(ctx, value, password)
+	var later *TemporaryError
+	switch {
+	case errors.As(err, &later):
+		return later
+	case err != nil && known:
 		return s.later(err)
+	case !known: // the answer was known; only the time was wanted
+		return s.wrong(details...)
 	}
 	if value != *s.dummy.Load() {
 		s.dummy.Store(&value)
@@ -220,4 +207,28 @@ func (s *localServer) verify(ctx context.Context, user, password string, details
 		return s.wrong(details...)
 	}
 	return nil
+}
+
+// compare compares a password with a stored value, when there are means for it.
+func (s *localServer) compare(ctx context.Context, value, password string) (bool, error) {
+	v, err := parseStored(s.decoder, value)
+	if err != nil {
+		return false, err
+	}
+	memory, err := v.memory()
+	if err != nil {
+		return false, err
+	}
+	done, err := s.work.take(ctx, memory)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	return v.matches(password)
+}
+
+// validName tells whether somebody may have such a login name. Control characters
+// separate fields in databases.
+func validName(user string) bool {
+	return len(user) <= maxUser && utf8.ValidString(user) && !strings.ContainsFunc(user, unicode.IsControl)
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/go-crypt/crypt"
+	"github.com/go-crypt/crypt/algorithm"
 )
 
 // scheme is a row of the list of password schemes, which are Dovecot's.
@@ -65,6 +66,8 @@ type stored struct {
 	// encoding is the suffix of the scheme: hex, b64 or nothing.
 	encoding string
 	crypt    *crypt.Decoder
+	// digested is the hash of crypt(3), when it was decoded.
+	digested algorithm.Digest
 }
 
 // parseStored takes a value like "{SSHA.hex}0123" apart. A value that begins with
@@ -134,15 +137,6 @@ func (v *stored) cleartext() (string, bool) {
 		return v.text, true
 	}
 	return "", false
-}
-
-// checkPassword compares a password with a stored value.
-func checkPassword(d *crypt.Decoder, value, password string) (bool, error) {
-	v, err := parseStored(d, value)
-	if err != nil {
-		return false, err
-	}
-	return v.matches(password)
 }
 
 func checkPlain(v *stored, password string) (bool, error) {

@@ -3,6 +3,8 @@ package sasl
 import (
 	"strings"
 	"testing"
+
+	"github.com/go-crypt/crypt"
 )
 
 // hashes are of the password "secret pass", made by doveadm pw, perl's crypt and
@@ -41,6 +43,18 @@ var hashes = map[string]string{
 	"clear":         "{CLEAR}secret pass",
 }
 
+// checkPassword compares a password with a stored value.
+func checkPassword(d *crypt.Decoder, value, password string) (bool, error) {
+	v, err := parseStored(d, value)
+	if err != nil {
+		return false, err
+	}
+	if _, err := v.memory(); err != nil {
+		return false, err
+	}
+	return v.matches(password)
+}
+
 func TestSchemes(t *testing.T) {
 	t.Parallel()
 	d, err := newDecoder()
@@ -75,6 +89,12 @@ func TestBadSchemes(t *testing.T) {
 		"{SHA512-CRYPT}$6$rounds=999999999$secret$secret", "{BLF-CRYPT}$2y$31$e5RZFpfzxQrt3.rZMlPk8e1Ab5JQ5.eBYjnDAmi58orER2HO.9.um",
 		"{ARGON2ID}$argon2id$v=19$m=99999999,t=3,p=1$CCXjnmCr3CLWq6WSOnh3LQ$SupcCGESrBbzIS/KkpGOHmbDP47r434JxUowMLuwuY0",
 		"{ARGON2ID}$argon2id$v=19$m=65536,t=99999,p=1$CCXjnmCr3CLWq6WSOnh3LQ$SupcCGESrBbzIS/KkpGOHmbDP47r434JxUowMLuwuY0",
+		"{ARGON2ID}$argon2id$v=19$m=1048576,t=1,p=1$CCXjnmCr3CLWq6WSOnh3LQ$SupcCGESrBbzIS/KkpGOHmbDP47r434JxUowMLuwuY0", // 1 GB
+		"{ARGON2ID}$argon2id$v=19$m=262144,t=17,p=1$CCXjnmCr3CLWq6WSOnh3LQ$SupcCGESrBbzIS/KkpGOHmbDP47r434JxUowMLuwuY0",
+		"{ARGON2ID}$argon2id$v=19$m=64,t=1,p=65$CCXjnmCr3CLWq6WSOnh3LQ$SupcCGESrBbzIS/KkpGOHmbDP47r434JxUowMLuwuY0",
+		"{ARGON2ID}$argon2id$v=19$t=1,m=4000000000,p=1$CCXjnmCr3CLWq6WSOnh3LQ$SupcCGESrBbzIS/KkpGOHmbDP47r434JxUowMLuwuY0",
+		"{ARGON2ID}$argon2id$v=19$m=64,t=1,p=1$CCXjnmCr3CLWq6WSOnh3LQ$SupcCA", // of a hash of four bytes one is guessed soon
+		"{CRYPT}$y$j//$abc$AK5", "$y$jFT$abcdefghijklmnop$AK5xBcEob5LG9KSpHe.hLSdRtQScd1rN40.Akq2D7RA", "{BLF-CRYPT}$2y$17$e5RZFpfzxQrt3.rZMlPk8e1Ab5JQ5.eBYjnDAmi58orER2HO.9.um",
 		"$y$jzT$abcdefghijklmnop$AK5xBcEob5LG9KSpHe.hLSdRtQScd1rN40.Akq2D7RA",
 		"{PBKDF2}secret", "{PBKDF2}$1$secret$x$00", "{PBKDF2}$1$secret$99999999999$00", "{PBKDF2}$1$secret$99999999$66b7c5d68b47aab15c6c0291348e725cf9414c3f", "{PBKDF2}$1$secret$1$00",
 		"{SCRAM-SHA-1}secret", "{SCRAM-SHA-1}x,YQ==,YQ==,YQ==", "{SCRAM-SHA-1}4096,*,*,*", "{SCRAM-SHA-256}4096,YQ==,YQ==,YQ==", "{SCRAM-SHA-1}99999999,YQ==,YQ==,YQ==",
@@ -114,7 +134,7 @@ func FuzzScheme(f *testing.F) {
 		if v.digest {
 			_, _ = v.matches("x")
 		}
-		_ = affordable(v.text)
+		_, _ = price(v.text)
 		_, _ = parseSCRAM(v.text, 20)
 	})
 }

@@ -20,6 +20,10 @@ import (
 // Dovecot writes.
 const scramRounds = 4096
 
+// scramShape is what a client is told of an account before it proves anything: an
+// unknown one looks like the last known one.
+type scramShape struct{ rounds, salt int }
+
 // scramHashes are the hash functions of the SCRAM mechanisms.
 var scramHashes = map[string]scram.HashGeneratorFcn{"SCRAM-SHA-1": scram.SHA1, "SCRAM-SHA-256": scram.SHA256}
 
@@ -159,6 +163,7 @@ func (s *localServer) scramCredentials(ctx context.Context, mech, user string) (
 			return c, s.later(err)
 		}
 		s.derives.Store(false)
+		s.shape.Store(&scramShape{rounds: c.Iters, salt: len(c.Salt)})
 		return c, nil
 	}
 	salt := s.invent("salt", mech, user)[:16]
@@ -170,12 +175,17 @@ func (s *localServer) scramCredentials(ctx context.Context, mech, user string) (
 		password = string(s.invent("password", mech, user))
 		if !s.derives.Load() {
 			key := s.invent("key", mech, user)[:h().Size()]
+			shape := scramShape{rounds: scramRounds, salt: len(salt)}
+			if last := s.shape.Load(); last != nil {
+				shape = *last
+				salt = s.invent("salt", mech, user)
+			}
 			return scram.StoredCredentials{
-				KeyFactors: scram.KeyFactors{Salt: string(salt), Iters: scramRounds}, StoredKey: key, ServerKey: key,
+				KeyFactors: scram.KeyFactors{Salt: string(salt[:min(len(salt), shape.salt)]), Iters: shape.rounds}, StoredKey: key, ServerKey: key,
 			}, nil
 		}
 	}
-	done, err := s.slot(ctx)
+	done, err := s.work.take(ctx, 0)
 	if err != nil {
 		return scram.StoredCredentials{}, err
 	}

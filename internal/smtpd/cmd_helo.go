@@ -2,8 +2,6 @@ package smtpd
 
 import (
 	"strings"
-
-	"postroad/internal/tlsmgr"
 )
 
 func (s *session) cmdHelo(args string) { s.helo("HELO", args) }
@@ -71,7 +69,7 @@ func (s *session) mechanisms() []string {
 // authEnabled tells whether AUTH may be used in this session as it stands. Clients
 // in smtpd_sasl_exceptions_networks are not told of it, and may use it.
 func (s *session) authEnabled() bool {
-	if s.peer.TLS == nil && (s.set.AuthOnlyTLS || s.srv.tlsLevel() >= tlsmgr.LevelEncrypt) {
+	if s.peer.TLS == nil && (s.set.AuthOnlyTLS || s.srv.DemandsTLS()) {
 		return false
 	}
 	return s.srv.SASL != nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/mail"
 	"postroad/internal/tlsmgr"
 )
 
@@ -48,7 +49,7 @@ func (s *session) cmdStartTLS(args string) {
 	}
 	s.reply(220, "2.0.0", "Ready to start TLS")
 	if s.flush() != nil || !s.handshake() {
-		s.flags.hangup, s.flags.failed = true, true
+		s.flags.hangup, s.flags.failed = true, s.peer.TLS == nil
 		return
 	}
 	// RFC 3207 4.2: nothing that was learned before counts any more.
@@ -68,11 +69,9 @@ func (s *session) handshake() bool {
 		under = &ahead{s.raw, bytes.Clone(s.r.Peek())}
 	}
 	conn, desc, err := s.srv.TLS.Handshake(s.ctx, under)
+	badCert := tlsmgr.IsClientCert(err)
 	switch {
-	case errors.Is(err, tlsmgr.ErrClientCert):
-		s.conn, s.peer.TLS = conn, desc
-		s.log.Infof("%s: abort: TLS from %s: %v", s.idOrNone(), s.client(), err)
-		return false
+	case badCert: // the handshake is over
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.log.Infof("SSL_accept error from %s: Connection timed out", s.client())
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
@@ -81,7 +80,7 @@ func (s *session) handshake() bool {
 		s.log.Infof("SSL_accept error from %s: -1", s.client())
 		s.log.Warnf("TLS library problem: %v", err)
 	}
-	if err != nil {
+	if err != nil && !badCert {
 		if over, _ := s.overRate(rateTLS); !over {
 			s.reason = "lost connection"
 		}
@@ -95,14 +94,37 @@ func (s *session) handshake() bool {
 	s.conn, s.peer.TLS = conn, desc
 	s.r.Reset(conn)
 	s.w.Reset(conn)
-	if level := s.set.TLSLogLevel; level != "" && level != "0" {
-		s.log.Emit(&event.TLSEstablished{Trust: tlsmgr.Trust(desc), Direction: "from", Peer: s.client(), Summary: tlsmgr.Summary(desc)})
-		if desc.PeerPresent {
-			s.log.Infof("%s: subject_CN=%s, issuer=%s, fingerprint=%s, pkey_fingerprint=%s",
-				s.client(), desc.PeerCN, desc.PeerIssuer, desc.Fingerprint, desc.KeyFingerprint)
+	s.logHandshake(desc, err)
+	if badCert {
+		why := "Client certificate not trusted"
+		if errors.Is(err, tlsmgr.ErrNoClientCert) {
+			why = "No client certificate presented"
 		}
+		s.log.Infof("NOQUEUE: abort: TLS from %s: %s", s.client(), why)
+		if !s.mayHaveTLS(conn) {
+			return false
+		}
+		s.reply(421, "4.7.1", s.set.Hostname+" Error: "+why)
+		return false
 	}
 	return s.mayHaveTLS(conn)
+}
+
+// logHandshake logs what smtpd_tls_loglevel asks for: from 1 on that there is TLS
+// and why a required certificate was refused, from 2 on whose certificate it is.
+func (s *session) logHandshake(desc *mail.TLS, err error) {
+	level := s.set.TLSLogLevel
+	if level == "" || level == "0" {
+		return
+	}
+	if errors.Is(err, tlsmgr.ErrBadClientCert) {
+		s.log.Infof("certificate verification failed for %s: %s", s.client(), tlsmgr.Reason(err))
+	}
+	if desc.PeerPresent && level != "1" {
+		s.log.Infof("%s: subject_CN=%s, issuer=%s, cert fingerprint=%s, pkey fingerprint=%s",
+			s.client(), desc.PeerCN, desc.PeerIssuer, desc.Fingerprint, desc.KeyFingerprint)
+	}
+	s.log.Emit(&event.TLSEstablished{Trust: tlsmgr.Trust(desc), Direction: "from", Peer: s.client(), Summary: tlsmgr.Summary(desc)})
 }
 
 // mayHaveTLS counts a session that was not resumed. It is too late to save the

@@ -5,7 +5,6 @@ import (
 	"unicode/utf8"
 
 	"postroad/internal/event"
-	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
 )
 
@@ -145,7 +144,7 @@ func (s *session) allowed(index int, verb, line []byte) bool {
 		return false
 	}
 	row := &commands[index]
-	if s.srv.tlsLevel() >= tlsmgr.LevelEncrypt && s.peer.TLS == nil && !row.beforeTLS {
+	if s.srv.DemandsTLS() && s.peer.TLS == nil && !row.beforeTLS {
 		s.reply(530, "5.7.0", "Must issue a STARTTLS command first")
 		return false
 	}

@@ -2,8 +2,6 @@ package smtpd
 
 import (
 	"strings"
-
-	"postroad/internal/tlsmgr"
 )
 
 // ehloMask is a set of EHLO keywords that are left out.
@@ -117,7 +115,7 @@ func (s *session) ehloText() string {
 	line(ehloSize, true, "SIZE", size)
 	line(ehloVRFY, !s.set.DisableVRFY, "VRFY")
 	line(ehloETRN, true, "ETRN")
-	line(ehloStartTLS, s.peer.TLS == nil && s.srv.tlsLevel() >= tlsmgr.LevelMay, "STARTTLS")
+	line(ehloStartTLS, (s.srv.TLS != nil || s.srv.lacks.tls) && s.peer.TLS == nil, "STARTTLS")
 	if mechs := strings.Join(s.mechanisms(), " "); mechs != "" {
 		line(ehloAuth, true, "AUTH ", mechs)
 		line(ehloAuth, s.set.AuthBroken, "AUTH=", mechs)

@@ -12,6 +12,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/postconf"
 	"postroad/internal/sasl"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
@@ -100,19 +101,14 @@ type Lists struct {
 	Forbidden, Noop func(word string) bool
 }
 
-// lacks is what the settings want and could not be set up.
-type lacks struct {
-	tls bool
-	// level is the security level that was wanted.
-	level tlsmgr.Level
-}
+// lacks is what the settings want and could not be set up: TLS, at a level that
+// demands it or not.
+type lacks struct{ tls, demanded bool }
 
-// tlsLevel is how much the service wants TLS, whether it can have it or not.
-func (s *Server) tlsLevel() tlsmgr.Level {
-	if s.TLS != nil {
-		return s.TLS.Level
-	}
-	return s.lacks.level
+// DemandsTLS tells whether no mail is taken without TLS. A server that should have
+// TLS and could not set it up takes none at all.
+func (s *Server) DemandsTLS() bool {
+	return s.lacks.demanded || s.TLS != nil && s.TLS.Level >= tlsmgr.LevelEncrypt
 }
 
 // ErrServerClosed is what Serve returns after Shutdown.
@@ -260,7 +256,7 @@ func (s *Server) full(now time.Time) {
 		return
 	}
 	port := s.Service
-	if n, err := net.LookupPort("tcp", port); err == nil {
+	if n, err := postconf.LookupPort(port); err == nil {
 		port = strconv.Itoa(n)
 	}
 	s.Master.Warnf("service \"%s\" (%s) has reached its process limit \"%d\": new clients may experience noticeable delays", s.Service, port, cap(s.slots))

@@ -148,10 +148,19 @@ func (b *viewBuilder) tls() {
 	srv, err := tlsmgr.NewServer(&set)
 	if err == nil {
 		b.srv.TLS = srv
+		if srv != nil {
+			for _, text := range srv.Notes {
+				b.note(false, errors.New(text))
+			}
+		}
 		return
 	}
-	b.srv.lacks.tls = true
-	b.srv.lacks.level, _ = set.ServerLevel() // a bad level is none, and is what err says
+	level, bad := set.ServerLevel()
+	if bad != nil {
+		b.note(true, bad)
+		return
+	}
+	b.srv.lacks = lacks{tls: true, demanded: level == tlsmgr.LevelEncrypt}
 	b.note(set.Wrapper && !errors.Is(err, tlsmgr.ErrNoCertificate), err)
 }
 

@@ -69,7 +69,9 @@ func (m *Maps) find(ctx context.Context, key string, derived bool) (Hit, error) 
 			return Hit{}, err
 		}
 		if ok {
-			return Hit{Value: value, Key: key, Table: t.String(), Found: true}, nil
+			hit := Hit{Value: value, Key: key, Table: t.String(), Found: true}
+			tell(ctx, m.param, hit)
+			return hit, nil
 		}
 	}
 	return Hit{}, nil

@@ -190,6 +190,9 @@ func (l *MatchList) match(ctx context.Context, name string, addr netip.Addr, add
 			return false, fmt.Errorf("%s: %s: %w", l.param, item.text, err)
 		}
 		if found {
+			if !item.negate {
+				tell(ctx, l.param, Hit{Key: key, Table: item.text, Found: true})
+			}
 			return !item.negate, nil
 		}
 	}

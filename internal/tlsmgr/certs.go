@@ -119,14 +119,14 @@ func (read ReadFile) file(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// loadRoots reads trusted certificates from a file and a directory. Those of the
-// system are not among them unless system is set: who has one of them is nobody
-// whom we know.
+// loadRoots reads trusted certificates from a file and a directory, and adds those
+// of the system when they are wanted too; without any of that nobody is trusted.
 func loadRoots(file, dir string, system bool, read ReadFile) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if system {
-		if all, err := x509.SystemCertPool(); err == nil {
-			pool = all
+		var err error
+		if pool, err = x509.SystemCertPool(); err != nil {
+			return nil, err
 		}
 	}
 	if file != "" {

@@ -45,20 +45,21 @@ func TestDepth(t *testing.T) {
 	t.Parallel()
 	root, rootKey := issue(t, "root", true, nil, nil)
 	middle, middleKey := issue(t, "middle", true, root, rootKey)
-	leaf, _ := issue(t, "mx.test", false, middle, middleKey)
+	lower, lowerKey := issue(t, "lower", true, middle, middleKey)
+	leaf, _ := issue(t, "mx.test", false, lower, lowerKey)
 	file := files(t, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))[0]
 	for _, tt := range []struct {
 		ca    string
 		depth int
 		err   error
 	}{
-		{file, 9, nil}, {file, 2, nil}, {file, 0, nil}, {file, 1, errTooDeep}, {"", 9, ErrUntrusted},
+		{file, 9, nil}, {file, 1, nil}, {file, 0, errChain}, {"", 9, ErrUntrusted},
 	} {
-		c, err := NewClient(&ClientSettings{Ciphers: "medium", CAFile: tt.ca, Depth: tt.depth, Digest: "sha256"})
+		c, err := NewClient(&ClientSettings{Ciphers: "medium", CAFile: tt.ca, VerifyDepth: tt.depth, Digest: "sha256"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, trust, err := c.Verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf, middle}},
+		_, trust, err := c.Verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf, lower, middle}},
 			&Target{Level: LevelVerify, Names: []string{"mx.test"}})
 		if !errors.Is(err, tt.err) || (tt.err == nil) != (trust == "Verified") {
 			t.Errorf("depth %d: %s, %v", tt.depth, trust, err)

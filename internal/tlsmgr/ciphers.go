@@ -2,6 +2,7 @@ package tlsmgr
 
 import (
 	"crypto/tls"
+	"slices"
 	"strings"
 )
 
@@ -14,26 +15,42 @@ type suite struct {
 	bits  int
 }
 
-// suites are all suites that Go can speak and that are neither anonymous nor
-// without encryption, in the order of preference of an OpenSSL server.
+// The selectors of a key exchange with its signature, and of a cipher with its
+// message authentication.
+const (
+	ecdhECDSA  = "ECDHE EECDH kEECDH kECDHE ECDH aECDSA ECDSA "
+	ecdhRSA    = "ECDHE EECDH kEECDH kECDHE ECDH aRSA "
+	plainRSA   = "kRSA RSA aRSA "
+	gcm256     = "AES AES256 AESGCM TLSv1.2 FIPS"
+	gcm128     = "AES AES128 AESGCM TLSv1.2 FIPS"
+	chacha     = "CHACHA20 TLSv1.2"
+	cbc128     = "AES AES128 CBC SHA256 TLSv1.2 FIPS"
+	cbc256SHA1 = "AES AES256 CBC SHA SHA1 FIPS "
+	cbc128SHA1 = "AES AES128 CBC SHA SHA1 FIPS "
+	since10    = "TLSv1 TLSv1.0"
+	since3     = "SSLv3"
+)
+
+// suites are all suites that Go can speak and an OpenSSL of today too, in the
+// order of preference of an OpenSSL server. All of them are HIGH.
 var suites = [...]suite{
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384", "HIGH ECDHE EECDH kEECDH kECDHE aECDSA ECDSA AES AES256 AESGCM SHA384", 256},
-	{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "ECDHE-RSA-AES256-GCM-SHA384", "HIGH ECDHE EECDH kEECDH kECDHE aRSA AES AES256 AESGCM SHA384", 256},
-	{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305", "HIGH ECDHE EECDH kEECDH kECDHE aECDSA ECDSA CHACHA20", 256},
-	{tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305", "HIGH ECDHE EECDH kEECDH kECDHE aRSA CHACHA20", 256},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256", "HIGH ECDHE EECDH kEECDH kECDHE aECDSA ECDSA AES AES128 AESGCM SHA256", 128},
-	{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256", "HIGH ECDHE EECDH kEECDH kECDHE aRSA AES AES128 AESGCM SHA256", 128},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, "ECDHE-ECDSA-AES128-SHA256", "HIGH ECDHE EECDH kEECDH kECDHE aECDSA ECDSA AES AES128 SHA256 CBC", 128},
-	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "ECDHE-RSA-AES128-SHA256", "HIGH ECDHE EECDH kEECDH kECDHE aRSA AES AES128 SHA256 CBC", 128},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, "ECDHE-ECDSA-AES256-SHA", "HIGH ECDHE EECDH kEECDH kECDHE aECDSA ECDSA AES AES256 SHA SHA1 CBC", 256},
-	{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA", "HIGH ECDHE EECDH kEECDH kECDHE aRSA AES AES256 SHA SHA1 CBC", 256},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA", "HIGH ECDHE EECDH kEECDH kECDHE aECDSA ECDSA AES AES128 SHA SHA1 CBC", 128},
-	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA", "HIGH ECDHE EECDH kEECDH kECDHE aRSA AES AES128 SHA SHA1 CBC", 128},
-	{tls.TLS_RSA_WITH_AES_256_GCM_SHA384, "AES256-GCM-SHA384", "HIGH kRSA RSA aRSA AES AES256 AESGCM SHA384", 256},
-	{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256", "HIGH kRSA RSA aRSA AES AES128 AESGCM SHA256", 128},
-	{tls.TLS_RSA_WITH_AES_128_CBC_SHA256, "AES128-SHA256", "HIGH kRSA RSA aRSA AES AES128 SHA256 CBC", 128},
-	{tls.TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA", "HIGH kRSA RSA aRSA AES AES256 SHA SHA1 CBC", 256},
-	{tls.TLS_RSA_WITH_AES_128_CBC_SHA, "AES128-SHA", "HIGH kRSA RSA aRSA AES AES128 SHA SHA1 CBC", 128},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384", ecdhECDSA + gcm256, 256},
+	{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "ECDHE-RSA-AES256-GCM-SHA384", ecdhRSA + gcm256, 256},
+	{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305", ecdhECDSA + chacha, 256},
+	{tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305", ecdhRSA + chacha, 256},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256", ecdhECDSA + gcm128, 128},
+	{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256", ecdhRSA + gcm128, 128},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, "ECDHE-ECDSA-AES128-SHA256", ecdhECDSA + cbc128, 128},
+	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "ECDHE-RSA-AES128-SHA256", ecdhRSA + cbc128, 128},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, "ECDHE-ECDSA-AES256-SHA", ecdhECDSA + cbc256SHA1 + since10, 256},
+	{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA", ecdhRSA + cbc256SHA1 + since10, 256},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA", ecdhECDSA + cbc128SHA1 + since10, 128},
+	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA", ecdhRSA + cbc128SHA1 + since10, 128},
+	{tls.TLS_RSA_WITH_AES_256_GCM_SHA384, "AES256-GCM-SHA384", plainRSA + gcm256, 256},
+	{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256", plainRSA + gcm128, 128},
+	{tls.TLS_RSA_WITH_AES_128_CBC_SHA256, "AES128-SHA256", plainRSA + cbc128, 128},
+	{tls.TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA", plainRSA + cbc256SHA1 + since3, 256},
+	{tls.TLS_RSA_WITH_AES_128_CBC_SHA, "AES128-SHA", plainRSA + cbc128SHA1 + since3, 128},
 }
 
 // suites13 are the suites of TLS 1.3, which cannot be chosen.
@@ -43,55 +60,29 @@ var suites13 = [...]suite{
 	{tls.TLS_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256", "", 128},
 }
 
-// CipherSuites gives the suites of a grade without the excluded ones. The
-// grades high and medium are the same set here: Go has nothing in between. The
-// lower grades, which Postfix treats as medium since 3.8, are too.
-func CipherSuites(param, grade, exclude string) ([]uint16, error) {
-	switch strings.ToLower(grade) {
-	case "high", "medium", "low", "export":
-	case "null":
-		return nil, &ConfigError{param, grade, "suites without encryption are not supported"}
-	default:
-		return nil, &ConfigError{param, grade, "not one of high, medium"}
-	}
-	words := strings.FieldsFunc(exclude, func(r rune) bool { return strings.ContainsRune(" \t\r\n,:", r) })
-	var ids []uint16
-	for i := range suites {
-		if !suites[i].excluded(words) {
-			ids = append(ids, suites[i].id)
+// matches tells whether an OpenSSL selector stands for the suite. Selectors that
+// are joined by "+" must all match.
+func (s *suite) matches(selector string) bool {
+	for part := range strings.SplitSeq(selector, "+") {
+		switch part {
+		case s.name, "ALL", "DEFAULT", "HIGH":
+			continue
+		}
+		if !slices.Contains(strings.Fields(s.words), part) {
+			return false
 		}
 	}
-	if len(ids) == 0 {
-		return nil, &ConfigError{param, grade, "no cipher suite is left"}
-	}
-	return ids, nil
+	return true
 }
 
-// excluded tells whether one of the words selects the suite. Words joined by
-// "+" must all match.
-func (s *suite) excluded(words []string) bool {
-	for _, word := range words {
-		all := true
-		for _, part := range strings.Split(strings.TrimLeft(word, "!-"), "+") {
-			all = all && s.matches(part)
-		}
-		if all {
-			return true
-		}
+// suiteNames are the OpenSSL names of suites.
+func suiteNames(ids []uint16) []string {
+	names := make([]string, 0, len(ids))
+	for _, id := range ids {
+		name, _ := cipherName(id)
+		names = append(names, name)
 	}
-	return false
-}
-
-func (s *suite) matches(word string) bool {
-	if strings.EqualFold(word, s.name) || strings.EqualFold(word, "ALL") {
-		return true
-	}
-	for _, w := range strings.Fields(s.words) {
-		if strings.EqualFold(w, word) {
-			return true
-		}
-	}
-	return false
+	return names
 }
 
 // cipherName gives the OpenSSL name of a suite and the bits of its key.

@@ -15,12 +15,16 @@ import (
 type ClientSettings struct {
 	// Protocols, Ciphers and Exclude hold for the level of the policy.
 	Protocols, Ciphers, Exclude string
-	// CAFile and CAPath hold the authorities; AppendDefaultCA trusts those of the
-	// system, too.
-	CAFile, CAPath  string
-	AppendDefaultCA bool
-	// Depth bounds the authorities above a certificate, 0 for any number.
-	Depth int
+	// Grades are the cipher lists of the grades, Groups the key exchanges.
+	Grades Grades
+	Groups Groups
+	// CAFile and CAPath hold the authorities; AppendCA adds those of the system.
+	CAFile, CAPath string
+	AppendCA       bool
+	// VerifyDepth is how many certificates may stand above that of a server.
+	VerifyDepth int
+	// ManyLabels lets an asterisk in a certificate stand for several labels.
+	ManyLabels bool
 	// CertFile, KeyFile and ChainFiles are the client's own certificate.
 	CertFile, KeyFile string
 	ChainFiles        []string
@@ -32,10 +36,11 @@ type ClientSettings struct {
 
 // Client makes connections of one kind; it holds the sessions to resume.
 type Client struct {
-	base   *tls.Config
-	roots  *x509.CertPool
-	digest string
-	depth  int
+	base       *tls.Config
+	roots      *x509.CertPool
+	digest     string
+	depth      int
+	manyLabels bool
 }
 
 // clientSessions bounds the session cache of a Client.
@@ -43,16 +48,23 @@ const clientSessions = 1024
 
 // NewClient makes the client side of TLS.
 func NewClient(s *ClientSettings) (*Client, error) {
-	lowest, highest, err := ParseProtocols("protocols", s.Protocols)
+	lowest, highest, err := versionRange("protocols", s.Protocols)
 	if err != nil {
 		return nil, err
 	}
-	ciphers, err := CipherSuites("ciphers", s.Ciphers, s.Exclude)
+	ciphers, _, err := s.Grades.Suites("ciphers", s.Ciphers, s.Exclude)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{digest: s.Digest, depth: s.Depth}
-	if c.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendDefaultCA, s.Read); err != nil {
+	groups, _, err := s.Groups.curves()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDigest("fingerprint_digest", s.Digest); err != nil {
+		return nil, err
+	}
+	c := &Client{digest: s.Digest, depth: s.VerifyDepth, manyLabels: s.ManyLabels}
+	if c.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendCA, s.Read); err != nil {
 		return nil, err
 	}
 	var certs []tls.Certificate
@@ -69,7 +81,7 @@ func NewClient(s *ClientSettings) (*Client, error) {
 		certs = []tls.Certificate{cert}
 	}
 	c.base = &tls.Config{
-		MinVersion: lowest, MaxVersion: highest, CipherSuites: ciphers, Certificates: certs,
+		MinVersion: lowest, MaxVersion: highest, CipherSuites: ciphers, CurvePreferences: groups, Certificates: certs,
 		// Verification follows the policy and is done by Verify: at the levels
 		// may and encrypt any certificate will do.
 		InsecureSkipVerify: true,
@@ -103,7 +115,6 @@ var (
 	ErrUntrusted = errors.New("Server certificate not trusted")
 	// ErrNotVerified means that the certificate is not that of the server meant.
 	ErrNotVerified = errors.New("Server certificate not verified")
-	errTooDeep     = errors.New("certificate chain too long")
 )
 
 // Verify describes the connection and tells whether it meets the demands of t.
@@ -128,7 +139,7 @@ func (c *Client) Verify(cs tls.ConnectionState, t *Target) (desc *mail.TLS, trus
 		return desc, "Untrusted", levelError(t.Level, ErrUntrusted, cause)
 	}
 	for _, name := range t.Names {
-		if matchName(leaf, name) {
+		if matchName(leaf, name, c.manyLabels) {
 			return desc, "Verified", nil
 		}
 	}
@@ -163,20 +174,15 @@ func (c *Client) chain(cs tls.ConnectionState) error {
 		inter.AddCert(cert)
 	}
 	chains, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: c.roots, Intermediates: inter})
-	if err != nil || c.depth <= 0 {
-		return err
+	if err == nil && shortest(chains) > c.depth+depthGrace {
+		return errChain
 	}
-	for _, chain := range chains {
-		if len(chain)-1 <= c.depth {
-			return nil
-		}
-	}
-	return errTooDeep
+	return err
 }
 
 // matchName tells whether a certificate is for name. The common name counts
 // when there are no alternative names, as Postfix does.
-func matchName(cert *x509.Certificate, name string) bool {
+func matchName(cert *x509.Certificate, name string, manyLabels bool) bool {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if name == "" {
 		return false
@@ -198,6 +204,9 @@ func matchName(cert *x509.Certificate, name string) bool {
 		case strings.HasPrefix(n, "*."):
 			// One label stands for the asterisk (RFC 6125 6.4.3).
 			if i := strings.IndexByte(name, '.'); i > 0 && name[i:] == n[1:] {
+				return true
+			}
+			if manyLabels && len(name) > len(n)-1 && strings.HasSuffix(name, n[1:]) {
 				return true
 			}
 		}

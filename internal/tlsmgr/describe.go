@@ -1,13 +1,15 @@
 package tlsmgr
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/md5"
+	_ "crypto/md5" // the digests
 	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
+	_ "crypto/sha1"
+	_ "crypto/sha256"
+	_ "crypto/sha3"
+	_ "crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -41,28 +43,32 @@ func describePeer(t *mail.TLS, cs tls.ConnectionState, digest string) {
 	t.KeyFingerprint = Fingerprint(digest, leaf.RawSubjectPublicKeyInfo)
 }
 
+// digests are the hashes of fingerprints. The old ones are only to recognise what
+// an old configuration lists.
+var digests = map[string]crypto.Hash{
+	"md5": crypto.MD5, "sha1": crypto.SHA1, "sha224": crypto.SHA224, "sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512,
+	"sha512-224": crypto.SHA512_224, "sha512-256": crypto.SHA512_256,
+	"sha3-224": crypto.SHA3_224, "sha3-256": crypto.SHA3_256, "sha3-384": crypto.SHA3_384, "sha3-512": crypto.SHA3_512,
+}
+
+// checkDigest refuses a digest that is not known; none is no fingerprints.
+func checkDigest(param, name string) error {
+	if _, ok := digests[strings.ToLower(name)]; !ok && name != "" {
+		return &ConfigError{param, name, "no such digest"}
+	}
+	return nil
+}
+
 // Fingerprint gives the digest of data as Postfix writes it: upper case
 // hexadecimal bytes with colons between them. An unknown digest gives nothing.
 func Fingerprint(digest string, data []byte) string {
-	var sum []byte
-	switch strings.ToLower(digest) {
-	case "md5": // only to recognise what an old configuration lists
-		s := md5.Sum(data)
-		sum = s[:]
-	case "sha1":
-		s := sha1.Sum(data)
-		sum = s[:]
-	case "sha256":
-		s := sha256.Sum256(data)
-		sum = s[:]
-	case "sha384":
-		s := sha512.Sum384(data)
-		sum = s[:]
-	case "sha512":
-		s := sha512.Sum512(data)
-		sum = s[:]
+	kind, ok := digests[strings.ToLower(digest)]
+	if !ok {
+		return ""
 	}
-	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
+	h := kind.New()
+	_, _ = h.Write(data) // never fails
+	return strings.ReplaceAll(fmt.Sprintf("% X", h.Sum(nil)), " ", ":")
 }
 
 // Summary is the description of a connection as Postfix logs it.

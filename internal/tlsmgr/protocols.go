@@ -2,6 +2,7 @@ package tlsmgr
 
 import (
 	"crypto/tls"
+	"slices"
 	"strings"
 )
 
@@ -15,10 +16,9 @@ var versions = [...]struct {
 	{"TLSv1.2", tls.VersionTLS12}, {"TLSv1.3", tls.VersionTLS13},
 }
 
-// ParseProtocols reads a protocol list: ">=TLSv1.2", "<=TLSv1.3", "!SSLv3",
-// "TLSv1.2". It gives the lowest and the highest version; a list that leaves a
-// hole between them cannot be kept and is an error.
-func ParseProtocols(param, list string) (lowest, highest uint16, err error) {
+// Versions reads a protocol list: ">=TLSv1.2", "<=TLSv1.3", "!SSLv3", "TLSv1.2".
+// It gives the versions that are left, oldest first; there is at least one.
+func Versions(param, list string) ([]uint16, error) {
 	const all = 1<<len(versions) - 1
 	include, exclude, bound := 0, 0, all
 	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(" \t\r\n,:", r) }) {
@@ -30,7 +30,7 @@ func ParseProtocols(param, list string) (lowest, highest uint16, err error) {
 		}
 		i := versionIndex(name)
 		if i < 0 {
-			return 0, 0, &ConfigError{param, list, "unknown protocol " + name}
+			return nil, &ConfigError{param, list, "unknown protocol " + name}
 		}
 		switch op {
 		case ">=":
@@ -46,25 +46,30 @@ func ParseProtocols(param, list string) (lowest, highest uint16, err error) {
 	if include == 0 {
 		include = all
 	}
-	set := include & bound &^ exclude
-	hole := false
+	var left []uint16
 	for i, v := range versions {
-		if v.id == 0 {
-			continue
+		if v.id != 0 && include&bound&^exclude&(1<<i) != 0 {
+			left = append(left, v.id)
 		}
-		if set&(1<<i) == 0 {
-			hole = highest != 0
-			continue
-		}
-		if lowest == 0 {
-			lowest = v.id
-		} else if hole {
-			return 0, 0, &ConfigError{param, list, "leaves out a version between two others"}
-		}
-		highest = v.id
 	}
-	if lowest == 0 {
-		return 0, 0, &ConfigError{param, list, "leaves no usable protocol"}
+	if len(left) == 0 {
+		return nil, &ConfigError{param, list, "leaves no usable protocol"}
+	}
+	return left, nil
+}
+
+// versionRange is for a client, which cannot leave out a version between two
+// others: it offers the newest without a gap.
+func versionRange(param, list string) (lowest, highest uint16, err error) {
+	left, err := Versions(param, list)
+	if err != nil {
+		return 0, 0, err
+	}
+	lowest, highest = left[len(left)-1], left[len(left)-1]
+	for _, v := range slices.Backward(left) {
+		if v+1 >= lowest {
+			lowest = v
+		}
 	}
 	return lowest, highest, nil
 }

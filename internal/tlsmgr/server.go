@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"postroad/internal/mail"
 )
@@ -17,10 +19,16 @@ type Server struct {
 	// Level is never LevelNone.
 	Level Level
 
+	// Notes are settings that the TLS library cannot do, for the administrator.
+	Notes []string
+
 	config  *tls.Config
 	keys    *keyRing
 	names   *nameRings
+	tickets *ticketKeys
 	roots   *x509.CertPool
+	depth   int
+	usages  []x509.ExtKeyUsage
 	require bool
 	digest  string
 }
@@ -28,9 +36,18 @@ type Server struct {
 // ErrNoCertificate means that TLS is wanted but no certificate is configured.
 var ErrNoCertificate = errors.New("no server certificate is configured, TLS is not available")
 
-// ErrClientCert means that a client did not present a certificate that can be
-// verified although it is required.
-var ErrClientCert = errors.New("client certificate required but not verified")
+// Errors of a client without a certificate that can be verified although one is
+// required. The handshake is over, and the client can be told.
+var (
+	ErrNoClientCert  = errors.New("no client certificate presented")
+	ErrBadClientCert = errors.New("client certificate not trusted")
+)
+
+// IsClientCert tells whether an error is about the certificate of a client: then
+// the handshake is over, and the connection can be used to say so.
+func IsClientCert(err error) bool {
+	return errors.Is(err, ErrNoClientCert) || errors.Is(err, ErrBadClientCert)
+}
 
 // NewServer makes the server side of TLS. It returns nil without an error when
 // the settings do not ask for TLS. A Config without certificate is an error:
@@ -57,26 +74,25 @@ func NewServerWith(s *Settings, cert tls.Certificate) (*Server, error) {
 }
 
 func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
-	srv := &Server{Level: level, keys: keys, digest: s.Digest}
+	srv := &Server{Level: level, keys: keys, digest: s.Digest, depth: s.VerifyDepth, usages: clientUsages[:1]}
+	if s.TrustServerCerts {
+		srv.usages = clientUsages[:]
+	}
 	if s.Names != nil {
 		srv.names = &nameRings{lookup: s.Names, read: s.Read, warn: s.warnf}
 	}
-	param, list := "smtpd_tls_protocols", s.Protocols
-	cparam, grade, exclude := "smtpd_tls_ciphers", s.Ciphers, s.Exclude
-	if level == LevelEncrypt {
-		param, list = "smtpd_tls_mandatory_protocols", s.MandatoryProtocols
-		cparam, grade = "smtpd_tls_mandatory_ciphers", s.MandatoryCiphers
-		exclude += " " + s.MandatoryExclude
+	if err := checkDigest("smtpd_tls_fingerprint_digest", s.Digest); err != nil {
+		return nil, err
 	}
-	lowest, highest, err := ParseProtocols(param, list)
+	versions, err := s.versions(level)
 	if err != nil {
 		return nil, err
 	}
-	ciphers, err := CipherSuites(cparam, grade, exclude)
+	ciphers, groups, err := s.choice(srv, level)
 	if err != nil {
 		return nil, err
 	}
-	if srv.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendDefaultCA, s.Read); err != nil {
+	if srv.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendCA, s.Read); err != nil {
 		return nil, err
 	}
 	srv.require = s.RequireCert && level == LevelEncrypt
@@ -87,11 +103,78 @@ func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
 		auth = tls.RequestClientCert
 	}
 	srv.config = &tls.Config{
-		MinVersion: lowest, MaxVersion: highest, CipherSuites: ciphers,
+		MinVersion: versions[0], MaxVersion: versions[len(versions)-1], CipherSuites: ciphers, CurvePreferences: groups,
 		GetCertificate: srv.certificate, ClientAuth: auth, ClientCAs: srv.roots,
 	}
+	noTicket := srv.options(s.Options)
+	if noTicket || s.TicketTime <= 0 || s.TicketCipher == "" {
+		srv.config.SessionTicketsDisabled = true
+	} else {
+		srv.tickets = &ticketKeys{lifetime: s.TicketTime}
+	}
+	srv.gaps(versions)
 	return srv, nil
 }
+
+// versions are those that the level has.
+func (s *Settings) versions(level Level) ([]uint16, error) {
+	if level == LevelEncrypt {
+		return Versions("smtpd_tls_mandatory_protocols", s.MandatoryProtocols)
+	}
+	return Versions("smtpd_tls_protocols", s.Protocols)
+}
+
+// choice gives the cipher suites and the key exchanges of the level, and notes
+// what of the settings cannot be had.
+func (s *Settings) choice(srv *Server, level Level) ([]uint16, []tls.CurveID, error) {
+	groups, missing, err := s.curves()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(missing) > 0 {
+		srv.Notes = append(srv.Notes, "tls_eecdh_auto_curves: the TLS library does not have "+strings.Join(missing, ", "))
+	}
+	param, grade, exclude := "smtpd_tls_ciphers", s.Ciphers, s.Exclude
+	if level == LevelEncrypt {
+		param, grade = "smtpd_tls_mandatory_ciphers", s.MandatoryCiphers
+		exclude += " " + s.MandatoryExclude
+	}
+	grades := Grades{High: s.High, Medium: s.Medium}
+	ciphers, missing, err := grades.Suites(param, grade, exclude)
+	if err != nil {
+		return nil, nil, err
+	}
+	from, _, _ := grades.list(param, grade) // no error: it was used above
+	if text := missed(from, missing); text != "" {
+		srv.Notes = append(srv.Notes, text)
+	}
+	return ciphers, groups, nil
+}
+
+// gaps serves versions that have another between them which is not to be spoken:
+// the best one that the client has too is chosen as if there were no other.
+func (s *Server) gaps(versions []uint16) {
+	if int(versions[len(versions)-1]-versions[0])+1 == len(versions) {
+		return
+	}
+	configs := map[uint16]*tls.Config{}
+	for _, v := range versions {
+		cfg := s.config.Clone()
+		cfg.MinVersion, cfg.MaxVersion = v, v
+		configs[v] = cfg
+	}
+	s.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		for _, v := range slices.Backward(versions) {
+			if slices.Contains(hello.SupportedVersions, v) {
+				return configs[v], nil
+			}
+		}
+		return configs[versions[0]], nil // which refuses it
+	}
+}
+
+// clientUsages are the purposes of a client's certificate.
+var clientUsages = [...]x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 
 // Files are the files with keys and certificates that the settings name, for the
 // one who may read them.
@@ -182,6 +265,9 @@ type recorder struct {
 // Handshake does the server's part of a handshake on conn. The time limit is
 // that of ctx.
 func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*tls.Conn, *mail.TLS, error) {
+	if s.tickets != nil {
+		s.tickets.turn(s.config, time.Now())
+	}
 	rec := &recorder{Conn: conn}
 	c := tls.Server(rec, s.config)
 	if err := c.HandshakeContext(ctx); err != nil {
@@ -192,26 +278,45 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*tls.Conn, *mail
 	t.Signature, t.Digest = rec.signature, rec.digest
 	t.CertAsked = s.config.ClientAuth != tls.NoClientCert
 	describePeer(t, cs, s.digest)
+	var cause error
 	if t.PeerPresent {
-		t.PeerTrusted = s.trusted(cs)
+		cause = s.verify(cs)
+		t.PeerTrusted = cause == nil
 	}
-	if s.require && !t.PeerTrusted {
-		return c, t, ErrClientCert
+	switch {
+	case !s.require || t.PeerTrusted:
+		return c, t, nil
+	case !t.PeerPresent:
+		return c, t, ErrNoClientCert
 	}
-	return c, t, nil
+	return c, t, fmt.Errorf("%w: %w", ErrBadClientCert, cause)
 }
 
-// trusted verifies the chain of a client certificate.
-func (s *Server) trusted(cs tls.ConnectionState) bool {
-	if s.roots == nil {
-		return false
-	}
+// verify verifies the chain of a client certificate.
+func (s *Server) verify(cs tls.ConnectionState) error {
 	inter := x509.NewCertPool()
 	for _, c := range cs.PeerCertificates[1:] {
 		inter.AddCert(c)
 	}
-	_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{
-		Roots: s.roots, Intermediates: inter, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	return err == nil
+	chains, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: s.roots, Intermediates: inter, KeyUsages: s.usages})
+	if err == nil && shortest(chains) > s.depth+depthGrace {
+		return errChain
+	}
+	return err
+}
+
+// depthGrace is what OpenSSL adds to the depth of a chain that Postfix asks for:
+// one intermediate authority, and the root.
+const depthGrace = 2
+
+var errChain = errors.New("certificate chain too long")
+
+// shortest tells how many certificates stand above the first one in the shortest
+// of some chains.
+func shortest(chains [][]*x509.Certificate) int {
+	n := len(chains[0])
+	for _, c := range chains {
+		n = min(n, len(c))
+	}
+	return n - 1
 }

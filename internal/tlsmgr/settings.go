@@ -1,6 +1,9 @@
 package tlsmgr
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Settings are the main.cf parameters of the server side of TLS.
 type Settings struct {
@@ -30,8 +33,22 @@ type Settings struct {
 	RequireCert bool   `postconf:"smtpd_tls_req_ccert"`
 	CAFile      string `postconf:"smtpd_tls_CAfile"`
 	CAPath      string `postconf:"smtpd_tls_CApath"`
-	// AppendDefaultCA trusts the authorities of the system, too.
-	AppendDefaultCA bool `postconf:"tls_append_default_CA"`
+	// AppendCA adds the authorities of the system to those.
+	AppendCA bool `postconf:"tls_append_default_CA"`
+	// VerifyDepth is how many certificates may stand above that of a client.
+	VerifyDepth int `postconf:"smtpd_tls_ccert_verifydepth"`
+	// TrustServerCerts takes the certificates of servers for clients too.
+	TrustServerCerts bool `postconf:"tls_trust_server_ccerts"`
+	// High and Medium are the cipher lists of the grades.
+	High   string `postconf:"tls_high_cipherlist"`
+	Medium string `postconf:"tls_medium_cipherlist"`
+	Groups
+	// Options are those of OpenSSL.
+	Options string `postconf:"tls_ssl_options"`
+	// TicketTime is how long a session can be resumed, zero for not at all; an
+	// empty TicketCipher means the same.
+	TicketTime   time.Duration `postconf:"smtpd_tls_session_cache_timeout"`
+	TicketCipher string        `postconf:"tls_session_ticket_cipher"`
 	// Digest is the hash of certificate fingerprints.
 	Digest string `postconf:"smtpd_tls_fingerprint_digest"`
 	// SNIMaps are tables of certificates by the name that a client asks for.
@@ -87,6 +104,9 @@ func (s *Settings) ServerLevel() (Level, error) {
 	switch {
 	case s.Level != "":
 		l, ok := ParseLevel(s.Level)
+		if strings.EqualFold(s.Level, "dane") || strings.EqualFold(s.Level, "dane-only") {
+			l, ok = LevelEncrypt, true
+		}
 		if !ok {
 			return LevelNone, &ConfigError{"smtpd_tls_security_level", s.Level, "not one of none, may, encrypt"}
 		}

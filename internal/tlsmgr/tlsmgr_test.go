@@ -22,55 +22,31 @@ import (
 	"postroad/internal/mail"
 )
 
-func TestParseProtocols(t *testing.T) {
+func TestVersions(t *testing.T) {
 	t.Parallel()
-	const v10, v12, v13 = tls.VersionTLS10, tls.VersionTLS12, tls.VersionTLS13
+	const v10, v11, v12, v13 = tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13
 	tests := []struct {
-		in              string
+		in   string
+		want []uint16
+		// lowest and highest are what a client offers of it.
 		lowest, highest uint16
-		bad             bool
 	}{
-		{"", v10, v13, false}, {">=TLSv1", v10, v13, false}, {">=TLSv1.2", v12, v13, false}, {"<=TLSv1.2", v10, v12, false},
-		{">=TLSv1.2, <=TLSv1.2", v12, v12, false}, {"!SSLv2, !SSLv3", v10, v13, false},
-		{"!SSLv2,!SSLv3,!TLSv1,!TLSv1.1", v12, v13, false}, {"TLSv1.2 TLSv1.3", v12, v13, false}, {"TLSv1.2", v12, v12, false},
-		{"!SSLv2:!TLSv1.3", v10, v12, false}, {">=0303", v12, v13, false}, {">=tlsv1.0", v10, v13, false},
-		{"!TLSv1.2", 0, 0, true}, {"SSLv3", 0, 0, true}, {">=TLSv1.4", 0, 0, true}, {"<TLSv1.2", 0, 0, true}, {"TLSv1, TLSv1.3", 0, 0, true},
+		{"", []uint16{v10, v11, v12, v13}, v10, v13}, {">=TLSv1", []uint16{v10, v11, v12, v13}, v10, v13}, {">=TLSv1.2", []uint16{v12, v13}, v12, v13},
+		{"<=TLSv1.2", []uint16{v10, v11, v12}, v10, v12}, {">=TLSv1.2, <=TLSv1.2", []uint16{v12}, v12, v12},
+		{"!SSLv2, !SSLv3", []uint16{v10, v11, v12, v13}, v10, v13}, {"!SSLv2,!SSLv3,!TLSv1,!TLSv1.1", []uint16{v12, v13}, v12, v13},
+		{"TLSv1.2 TLSv1.3", []uint16{v12, v13}, v12, v13}, {"TLSv1.2", []uint16{v12}, v12, v12}, {"!SSLv2:!TLSv1.3", []uint16{v10, v11, v12}, v10, v12},
+		{">=0303", []uint16{v12, v13}, v12, v13}, {">=tlsv1.0", []uint16{v10, v11, v12, v13}, v10, v13},
+		{"!TLSv1.2", []uint16{v10, v11, v13}, v13, v13}, {"TLSv1, TLSv1.1, TLSv1.3", []uint16{v10, v11, v13}, v13, v13}, {"!TLSv1.1", []uint16{v10, v12, v13}, v12, v13},
+		{"SSLv3", nil, 0, 0}, {">=TLSv1.4", nil, 0, 0}, {"<TLSv1.2", nil, 0, 0},
 	}
 	for _, tt := range tests {
-		lowest, highest, err := ParseProtocols("p", tt.in)
-		if (err != nil) != tt.bad || lowest != tt.lowest || highest != tt.highest {
-			t.Errorf("%q: %x to %x, %v; want %x to %x", tt.in, lowest, highest, err, tt.lowest, tt.highest)
+		got, err := Versions("p", tt.in)
+		if (err != nil) != (tt.want == nil) || !slices.Equal(got, tt.want) {
+			t.Errorf("%q: %x, %v; want %x", tt.in, got, err, tt.want)
 		}
-	}
-}
-
-func TestCipherSuites(t *testing.T) {
-	t.Parallel()
-	all, err := CipherSuites("c", "medium", "")
-	if err != nil || len(all) != len(suites) {
-		t.Fatalf("medium: %d suites, %v", len(all), err)
-	}
-	for exclude, gone := range map[string]string{
-		"aNULL, MD5, DES, 3DES, RC4": "", "SHA": "ECDHE-RSA-AES128-SHA", "kRSA": "AES256-GCM-SHA384",
-		"ECDHE-RSA-AES256-GCM-SHA384": "ECDHE-RSA-AES256-GCM-SHA384", "aECDSA+AES128": "ECDHE-ECDSA-AES128-GCM-SHA256", "!CHACHA20": "ECDHE-RSA-CHACHA20-POLY1305",
-	} {
-		got, err := CipherSuites("c", "high", exclude)
-		if err != nil || (gone == "") != (len(got) == len(all)) {
-			t.Errorf("exclude %q: %d suites, %v", exclude, len(got), err)
+		if lowest, highest, err := versionRange("p", tt.in); lowest != tt.lowest || highest != tt.highest || (err != nil) != (tt.want == nil) {
+			t.Errorf("%q: a client offers %x to %x, %v; want %x to %x", tt.in, lowest, highest, err, tt.lowest, tt.highest)
 		}
-		for _, id := range got {
-			if name, bits := cipherName(id); name == gone || bits == 0 {
-				t.Errorf("exclude %q leaves %s, %d bits", exclude, name, bits)
-			}
-		}
-	}
-	for _, grade := range []string{"null", "best", ""} {
-		if _, err := CipherSuites("c", grade, ""); err == nil {
-			t.Errorf("grade %q is accepted", grade)
-		}
-	}
-	if _, err := CipherSuites("c", "high", "ALL"); err == nil {
-		t.Error("no suite is left and nobody says so")
 	}
 }
 
@@ -95,7 +71,7 @@ func TestServerLevel(t *testing.T) {
 		bad  bool
 	}{
 		{Settings{}, LevelNone, false}, {Settings{Level: "none", UseTLS: true}, LevelNone, false}, {Settings{Level: "may"}, LevelMay, false},
-		{Settings{Level: "encrypt"}, LevelEncrypt, false}, {Settings{Level: "verify"}, LevelEncrypt, false}, {Settings{UseTLS: true}, LevelMay, false},
+		{Settings{Level: "encrypt"}, LevelEncrypt, false}, {Settings{Level: "verify"}, LevelEncrypt, false}, {Settings{Level: "Dane"}, LevelEncrypt, false}, {Settings{UseTLS: true}, LevelMay, false},
 		{Settings{EnforceTLS: true}, LevelEncrypt, false}, {Settings{Wrapper: true}, LevelEncrypt, false}, {Settings{Level: "much"}, LevelNone, true},
 	}
 	for _, tt := range tests {
@@ -279,7 +255,7 @@ func TestClientCertificate(t *testing.T) {
 	good, goodKey := selfSigned(t, "client.test")
 	other, otherKey := selfSigned(t, "other.test")
 	for _, level := range []string{"may", "encrypt"} {
-		set := Settings{Level: level, Ciphers: "high", MandatoryCiphers: "high", AskCert: true, RequireCert: true, Digest: "sha256"}
+		set := Settings{Level: level, Ciphers: "high", MandatoryCiphers: "high", AskCert: true, RequireCert: true, Digest: "sha256", VerifyDepth: 9}
 		set.ChainFiles = files(t, slices.Concat(key, cert))
 		set.CAFile = files(t, good)[0]
 		srv, err := NewServer(&set)
@@ -297,7 +273,7 @@ func TestClientCertificate(t *testing.T) {
 			}
 			desc, _, err := shake(t, srv, cfg)
 			refused := level == "encrypt" && want != "Trusted"
-			if errors.Is(err, ErrClientCert) != refused || desc == nil || Trust(desc) != want || !desc.CertAsked {
+			if (err != nil) != refused || refused && errors.Is(err, ErrNoClientCert) != (want == "Anonymous") || refused && errors.Is(err, ErrBadClientCert) != (want == "Untrusted") || desc == nil || Trust(desc) != want || !desc.CertAsked {
 				t.Errorf("%s, %s: %+v, %v", level, want, desc, err)
 			}
 			if want == "Trusted" && (desc.PeerCN != "client.test" || len(desc.Fingerprint) != 95) {
@@ -318,7 +294,7 @@ func TestTickets(t *testing.T) {
 	}
 	var servers []*Server
 	for range 2 {
-		s, err := NewServerWith(&Settings{Level: "may", Ciphers: "high"}, pair)
+		s, err := NewServerWith(&Settings{Level: "may", Ciphers: "high", TicketTime: time.Hour, TicketCipher: "aes-256-cbc"}, pair)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,12 +360,12 @@ func TestClientVerify(t *testing.T) {
 	}
 }
 
-func FuzzParseProtocols(f *testing.F) {
+func FuzzVersions(f *testing.F) {
 	f.Add(">=TLSv1.2, !TLSv1.3")
 	f.Fuzz(func(t *testing.T, s string) {
-		lowest, highest, err := ParseProtocols("p", s)
-		if err == nil && (lowest < tls.VersionTLS10 || highest > tls.VersionTLS13 || lowest > highest) {
-			t.Errorf("%q: %x to %x", s, lowest, highest)
+		all, err := Versions("p", s)
+		if err == nil && (len(all) == 0 || all[0] < tls.VersionTLS10 || all[len(all)-1] > tls.VersionTLS13 || !slices.IsSorted(all)) {
+			t.Errorf("%q: %x", s, all)
 		}
 	})
 }

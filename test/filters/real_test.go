@@ -45,7 +45,9 @@ func daemons() []daemon {
 			map[string]string{"plain": "X-Rspamd-Mark: seen ID", "spam": "554 5.7.1"}},
 		{"opendmarc", startOpenDMARC, map[string]string{"plain": plain, "no From": strings.Replace(plain, "From: Ann", "X-From: Ann", 1)},
 			map[string]string{"plain": "Authentication-Results: mx.test; dmarc="}},
-		{"clamav-milter", func(t *testing.T, dir string, port int) { startClamAV(t, dir, port, virus) },
+		{"clamav-milter that keeps", func(t *testing.T, dir string, port int) { startClamAV(t, dir, port, virus, "Quarantine") },
+			map[string]string{"virus": head + "\r\nbefore " + virus + " after\r\n"}, map[string]string{"virus": "250 2.0.0 Ok: queued as ID\n221 2.0.0 Bye\nheld"}},
+		{"clamav-milter", func(t *testing.T, dir string, port int) { startClamAV(t, dir, port, virus, "Reject") },
 			map[string]string{"plain": plain, "virus": head + "\r\nbefore " + virus + " after\r\n", "large": large},
 			map[string]string{"plain": "X-Virus-Scanned:", "virus": "550 5.7.1"}},
 		{"spamass-milter", startSpamAssassin, map[string]string{"plain": plain, "spam": head + "\r\n" + gtube + "\r\n"},
@@ -94,11 +96,15 @@ var varying = []*regexp.Regexp{
 // letter sends one message and returns the last reply and what was delivered.
 func (s *server) letter(t *testing.T, port int, text string) string {
 	t.Helper()
-	before := len(s.sink.Messages())
+	before, logged := len(s.sink.Messages()), len(s.log(0))
 	replies := converse(t, port, []string{"EHLO c.test", "MAIL FROM:<ann@b.test>", "RCPT TO:<joe@d.test>", "DATA", text})
 	out := replies[strings.LastIndex(replies, "> DATA"):]
 	if strings.Contains(replies, "queued as") {
-		wait(t, 10*time.Second, func() bool { return len(s.sink.Messages()) > before })
+		held := func() bool { return strings.Contains(s.log(logged), "milter-hold: ") }
+		wait(t, 10*time.Second, func() bool { return len(s.sink.Messages()) > before || held() })
+		if held() {
+			out += "held\n"
+		}
 	}
 	for _, m := range s.sink.Messages()[before:] {
 		out += m.Mail + " " + strings.Join(slices.Sorted(slices.Values(m.Rcpts)), " ") + "\n" + received.ReplaceAllString(m.Data, "Received: RECEIVED\r\n$1")
@@ -273,11 +279,11 @@ func startOpenDMARC(t *testing.T, dir string, port int) {
 	run(t, dir, "opendmarc", "-f", "-c", conf)
 }
 
-func startClamAV(t *testing.T, dir string, port int, virus string) {
+func startClamAV(t *testing.T, dir string, port int, virus, infected string) {
 	must(t, os.MkdirAll(filepath.Join(dir, "db"), 0o755))
 	file(t, filepath.Join(dir, "db/test.ndb"), fmt.Sprintf("Postroad.Test:0:*:%x\n", virus))
 	scan := file(t, filepath.Join(dir, "clamd.conf"), fmt.Sprintf("DatabaseDirectory %[1]s/db\nLocalSocket %[1]s/clamd.sock\nForeground yes\nUser root\nTemporaryDirectory %[1]s\n", dir))
-	conf := file(t, filepath.Join(dir, "milter.conf"), fmt.Sprintf("MilterSocket inet:%d@127.0.0.1\nClamdSocket unix:%s/clamd.sock\nOnInfected Reject\nAddHeader Replace\nForeground yes\nUser root\nTemporaryDirectory %s\n", port, dir, dir))
+	conf := file(t, filepath.Join(dir, "milter.conf"), fmt.Sprintf("MilterSocket inet:%d@127.0.0.1\nClamdSocket unix:%s/clamd.sock\nOnInfected %s\nAddHeader Replace\nForeground yes\nUser root\nTemporaryDirectory %s\n", port, dir, infected, dir))
 	run(t, dir, "clamd", "-c", scan)
 	if !wait(t, 30*time.Second, func() bool { _, err := os.Stat(filepath.Join(dir, "clamd.sock")); return err == nil }) {
 		t.Fatal("clamd does not start")

@@ -95,7 +95,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if c.level != LevelNone || cfg.TLSPolicy != nil {
-		if c.tls, err = newEngine(&c.Settings, cfg.Common.AppendDefaultCA); err != nil {
+		if c.tls, err = newEngine(&c.Settings); err != nil {
 			return nil, err
 		}
 	}

@@ -2,12 +2,12 @@ package smtp
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 
 	"postroad/internal/dns"
+	"postroad/internal/postconf"
 )
 
 // site is one item of a next-hop list.
@@ -120,7 +120,7 @@ func parsePort(port string) (uint16, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
 		return uint16(n), nil
 	}
-	n, err := net.LookupPort("tcp", port)
+	n, err := postconf.LookupPort(port)
 	if err != nil || n <= 0 || n > 65535 {
 		return 0, fmt.Errorf("unknown service: %s/tcp", port)
 	}

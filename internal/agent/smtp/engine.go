@@ -25,11 +25,9 @@ type tlsResult struct {
 // engine makes TLS client connections for one Client. Configurations are
 // built once for each combination of protocols and ciphers that policies name.
 type engine struct {
-	set *Settings
-	// appendCA is tls_append_default_CA.
-	appendCA bool
-	mu       sync.Mutex
-	clients  map[engineKey]*tlsmgr.Client
+	set     *Settings
+	mu      sync.Mutex
+	clients map[engineKey]*tlsmgr.Client
 }
 
 type engineKey struct{ protocols, ciphers, exclude string }
@@ -40,8 +38,8 @@ const maxEngines = 100
 var errManyPolicies = errors.New("too many different TLS policies")
 
 // newEngine checks that the settings make sense, for both kinds of levels.
-func newEngine(set *Settings, appendCA bool) (*engine, error) {
-	e := &engine{set: set, appendCA: appendCA, clients: make(map[engineKey]*tlsmgr.Client)}
+func newEngine(set *Settings) (*engine, error) {
+	e := &engine{set: set, clients: make(map[engineKey]*tlsmgr.Client)}
 	for _, l := range []Level{LevelMay, LevelEncrypt} {
 		if _, err := e.client(&policy{level: l}); err != nil {
 			return nil, err
@@ -76,7 +74,8 @@ func (e *engine) client(p *policy) (*tlsmgr.Client, error) {
 	cs := tlsmgr.ClientSettings{
 		Protocols: k.protocols, Ciphers: k.ciphers, Exclude: k.exclude, CAFile: e.set.TLSCAfile, CAPath: e.set.TLSCApath,
 		CertFile: e.set.TLSCertFile, KeyFile: e.set.TLSKeyFile, ChainFiles: e.set.TLSChainFiles, Digest: e.set.TLSDigest,
-		Depth: e.set.TLSVerifyDepth, AppendDefaultCA: e.appendCA,
+		Grades: tlsmgr.Grades{High: e.set.TLSHigh, Medium: e.set.TLSMedium}, Groups: tlsmgr.Groups{Auto: e.set.TLSCurves},
+		AppendCA: e.set.TLSAppendCA, VerifyDepth: e.set.TLSVerifyDepth, ManyLabels: e.set.TLSManyLabels,
 	}
 	if cs.CertFile == "" {
 		cs.CertFile, cs.KeyFile = e.set.TLSECCertFile, e.set.TLSECKeyFile

@@ -23,8 +23,6 @@ type Common struct {
 	NeverEHLO  bool `postconf:"smtp_never_send_ehlo"`
 	// AssumeFinal says that an LMTP server delivers to mailboxes.
 	AssumeFinal bool `postconf:"lmtp_assume_final"`
-	// AppendDefaultCA trusts the authorities of the system, too.
-	AppendDefaultCA bool `postconf:"tls_append_default_CA"`
 	// RequireTLS obeys REQUIRETLS, TLSOptional the header "TLS-Required: no".
 	RequireTLS  bool `postconf:"requiretls_enable"`
 	TLSOptional bool `postconf:"tls_required_enable"`
@@ -170,8 +168,6 @@ type Settings struct {
 	TLSCAfile string `postconf:"smtp_tls_CAfile,lmtp"`
 	// TLSCApath is a directory of them.
 	TLSCApath string `postconf:"smtp_tls_CApath,lmtp"`
-	// TLSVerifyDepth bounds the authorities above a certificate.
-	TLSVerifyDepth int `postconf:"smtp_tls_scert_verifydepth,lmtp"`
 	// TLSCertFile and TLSKeyFile are the certificate that we show.
 	TLSCertFile string `postconf:"smtp_tls_cert_file,lmtp"`
 	// TLSKeyFile is the key to it.
@@ -202,6 +198,17 @@ type Settings struct {
 	TLSFingerprintMatch []string `postconf:"smtp_tls_fingerprint_cert_match,lmtp"`
 	// TLSDigest is the hash of fingerprints.
 	TLSDigest string `postconf:"smtp_tls_fingerprint_digest,lmtp"`
+	// TLSHigh and TLSMedium are the cipher lists of the grades.
+	TLSHigh   string `postconf:"tls_high_cipherlist"`
+	TLSMedium string `postconf:"tls_medium_cipherlist"`
+	// TLSCurves are the key exchanges.
+	TLSCurves string `postconf:"tls_eecdh_auto_curves"`
+	// TLSAppendCA adds the authorities of the system to those of CAfile.
+	TLSAppendCA bool `postconf:"tls_append_default_CA"`
+	// TLSVerifyDepth is how many certificates may stand above a server's.
+	TLSVerifyDepth int `postconf:"smtp_tls_scert_verifydepth,lmtp"`
+	// TLSManyLabels lets an asterisk in a certificate stand for several labels.
+	TLSManyLabels bool `postconf:"tls_wildcard_matches_multiple_labels"`
 	// TLSServerName is the name sent as SNI: hostname, nexthop or a literal name.
 	TLSServerName string `postconf:"smtp_tls_servername,lmtp"`
 	// TLSLogLevel logs TLS sessions from 1 on.

@@ -20,7 +20,7 @@ PEERS := postfix postfix-pcre postfix-mysql postfix-pgsql postfix-sqlite postfix
 
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: all build run test check unit e2e sweep crash bench fuzz install clean peers
+.PHONY: all build run test check unit e2e crash hostile sweep bench fuzz install clean peers
 
 all: build
 
@@ -61,10 +61,13 @@ endif
 peers:
 	@sh test/peers.sh $(PEERS)
 
-# sweep is the long form of the generated comparisons of postconf and postmap with
-# a Postfix; SWEEPSBIN is where its commands are.
+# sweep is the long form of the generated comparisons: of postconf and postmap with
+# a Postfix (SWEEPSBIN is where its commands are), and of the SMTP server, with
+# more than 20,000 verdicts over our configurations and those below POSTROAD_CORPUS.
 SWEEPSBIN ?= /usr/sbin
-sweep:
+SESSIONS ?= 50
+sweep: build
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestSweep$$' ./test -sessions $(SESSIONS)
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 2h -count 1 -v -run 'TestPostconfSweep|TestPostmapSweep' ./internal/cli \
 		-args -postconf $(SWEEPSBIN)/postconf -runs 20000 -mapsbin $(SWEEPSBIN) -stages 1000
 
@@ -72,6 +75,11 @@ sweep:
 crash: build
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS)
 	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 4h -count 1 -v -run 'TestCrash$$' ./test -rounds $(ROUNDS) -against postfix
+
+# hostile is the long form: 16,000 hostile clients, of whom 10,000 are there at any
+# time, around the good ones.
+hostile: build
+	CGO_ENABLED=0 $(GO) test -tags oracle -timeout 30m -count 1 -v -run 'TestHostile$$' ./test -foes 16000
 
 bench: build
 	CGO_ENABLED=0 $(GO) build -o $(BIN)/postroad-bench ./bench

@@ -15,6 +15,7 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 20, "crashes in the crash campaign")
+	foes   = flag.Int("foes", 300, "hostile clients in the hostile campaign; above 1000 it is the long form")
 	seed   = flag.Uint64("seed", 1, "of the random moments")
 )
 
@@ -78,6 +79,37 @@ func TestReadOnlySpool(t *testing.T) {
 		}
 		t.Logf("%s: %s", s.Name, r)
 		judgeDisk(t, s, r, 0)
+	}
+}
+
+// TestHostile lets hostile clients at the server while good ones send mail: none
+// of their letters is lost, limits act, and everything is released afterwards.
+func TestHostile(t *testing.T) {
+	plan := campaign.HostilePlan{Clients: *foes, Good: 2, Calm: time.Second, Attack: 8 * time.Second,
+		Pause: time.Second, Patience: 3 * time.Second, Seed: *seed}
+	if *foes > 1000 {
+		plan.Good, plan.Calm, plan.Attack, plan.Pause, plan.Patience = 4, 20*time.Second, 2*time.Minute, 10*time.Second, 100*time.Second
+	}
+	for _, s := range subjects(t) {
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+		defer cancel()
+		r, err := campaign.Hostile(ctx, s, plan)
+		if err != nil {
+			t.Fatalf("%s: %v", s.Name, err)
+		}
+		t.Logf("%s: %s", s.Name, r)
+		if len(r.Lost) > 0 || len(r.Broken) > 0 || r.Acked == 0 || r.Attack.Letters == 0 {
+			t.Errorf("%s: lost %q, damaged %q of %d, %d under attack", s.Name, r.Lost, r.Broken, r.Acked, r.Attack.Letters)
+		}
+		if r.Crowd[0] > 100 || r.Crowd[1] == 0 {
+			t.Errorf("%s: one address had %d connections, %d were refused", s.Name, r.Crowd[0], r.Crowd[1])
+		}
+		if r.Stress.Kept != 4 || !r.Stress.Served || !strings.HasPrefix(r.Stress.Timeout, "421 4.4.2 ") {
+			t.Errorf("%s: under stress: %+v", s.Name, r.Stress)
+		}
+		if r.Counted["panic"]+r.Counted["fatal:"] > 0 || r.Counted["timeout after"] == 0 || r.Counted["has reached its process limit"] == 0 {
+			t.Errorf("%s: the log has %v", s.Name, r.Counted)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"postroad/internal/testkit/box"
 	"postroad/test/campaign"
 	"postroad/test/scenario"
+	"postroad/test/sweep"
 )
 
 var (
@@ -28,6 +29,7 @@ var (
 func TestMain(m *testing.M) {
 	jobs := scenario.Jobs()
 	maps.Copy(jobs, campaign.Jobs())
+	maps.Copy(jobs, sweep.Jobs())
 	box.Main(jobs)
 	flag.Parse()
 	os.Exit(m.Run())

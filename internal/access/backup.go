@@ -37,6 +37,9 @@ func permitMXBackup(c *Checker, r *rule) outcome {
 		}
 		return dunno
 	}
+	if dns.IsNullMX(records) { // RFC 7505 3: there is no mail to be a backup for
+		return dunno
+	}
 	records = slices.Clone(records)
 	slices.SortStableFunc(records, func(a, b dns.MXRecord) int { return cmp.Compare(a.Pref, b.Pref) })
 	n := 1

@@ -19,7 +19,10 @@ func rejectAuthMismatch(c *Checker, _ *rule) outcome { return c.authMismatch(fal
 
 func rejectUnauthMismatch(c *Checker, _ *rule) outcome { return c.unauthMismatch() }
 
-func rejectKnownMismatch(c *Checker, _ *rule) outcome {
+func rejectKnownMismatch(c *Checker, r *rule) outcome {
+	if !c.hasLogins(r.name) {
+		return dunno
+	}
 	if c.login() != "" {
 		return c.authMismatch(true)
 	}
@@ -34,15 +37,20 @@ func (c *Checker) login() string {
 	return c.req.Session.SASL.Username
 }
 
-// checksLogins tells whether there is a sender whose owner could be looked up.
-func (c *Checker) checksLogins() bool {
-	return c.e.set.SASLEnable && c.req.Sender != "" && !c.e.loginMaps.Empty()
+// hasLogins tells whether clients may log in; if not, a rule about logins says
+// that it has no effect.
+func (c *Checker) hasLogins(rule string) bool {
+	if !c.e.set.SASLEnable {
+		c.warnf("restriction `%s' ignored: no SASL support", rule)
+	}
+	return c.e.set.SASLEnable
 }
 
-// authMismatch refuses a sender address that does not belong to the login name.
+// authMismatch refuses a sender address that does not belong to the login name;
+// without tables nothing belongs to anybody.
 func (c *Checker) authMismatch(allowUnknown bool) outcome {
 	user := c.login()
-	if !c.checksLogins() || user == "" {
+	if !c.hasLogins("reject_authenticated_sender_login_mismatch") || c.req.Sender == "" || user == "" {
 		return dunno
 	}
 	hit, err := c.owners()
@@ -63,7 +71,7 @@ func (c *Checker) authMismatch(allowUnknown bool) outcome {
 // unauthMismatch refuses a sender address with an owner from a client that has
 // not logged in.
 func (c *Checker) unauthMismatch() outcome {
-	if !c.checksLogins() || c.login() != "" {
+	if !c.hasLogins("reject_unauthenticated_sender_login_mismatch") || c.req.Sender == "" || c.login() != "" {
 		return dunno
 	}
 	hit, err := c.owners()

@@ -250,7 +250,7 @@ func (c *Checker) forMessage(a *action) bool {
 
 // mayTouch tells whether there can be a message at this stage.
 func (c *Checker) mayTouch(a *action) bool {
-	if c.e.set.DelayReject || a.about.class != classClient && a.about.class != classHelo {
+	if c.e.set.DelayReject || a.about.class != classClient && a.about.class != classReverse && a.about.class != classHelo {
 		return true
 	}
 	c.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in Client host or Helo command restrictions",

@@ -77,7 +77,7 @@ func checkETRN(c *Checker, r *rule) outcome {
 
 func checkSASL(c *Checker, r *rule) outcome {
 	user := c.login()
-	if user == "" || !c.e.set.SASLEnable {
+	if !c.hasLogins(r.name) || user == "" {
 		return dunno
 	}
 	user = printable(user, len(user))

@@ -87,8 +87,10 @@ func rejectUnknownHelo(c *Checker, _ *rule) outcome {
 	case name[0] == '[':
 		return c.invalidLiteral(name)
 	}
-	_, _, err := c.e.deps.DNS.Addrs(c.ctx, name, dns.Any)
-	if dns.IsNotFound(err) {
+	var err error
+	if validNumeric(name) { // RFC 5321 4.1.3 has brackets: this is a name, and no such host exists
+		err = &dns.Error{Kind: dns.NotFound, Name: name}
+	} else if _, _, err = c.e.deps.DNS.Addrs(c.ctx, name, dns.Any); dns.IsNotFound(err) {
 		_, _, err = c.e.deps.DNS.MX(c.ctx, name)
 	}
 	return c.notInDNS(c.heloScope(), "4.7.1", "Host not found", err)

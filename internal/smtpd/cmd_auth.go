@@ -102,6 +102,10 @@ func (s *session) authLoop(mech string, x sasl.Exchange) {
 		case errors.Is(err, wire.ErrLineTooLong):
 			s.reply(500, "5.5.6", "SASL response limit exceeded") // RFC 4954 4
 			return
+		case errors.Is(err, wire.ErrNoResync): // there is no end of the line to go on from
+			s.reply(500, "5.5.6", "SASL response limit exceeded")
+			s.flags.hangup = true
+			return
 		case err != nil:
 			s.readFailed(err)
 			return

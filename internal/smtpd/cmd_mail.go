@@ -114,7 +114,11 @@ func (s *session) pathRules(utf8 bool) wire.PathRules {
 // address reads a path. Where the local part may name another destination, the
 // resolver is asked whether the whole makes sense.
 func (s *session) address(verb, path string, utf8 bool) (mail.Address, bool) {
-	addr, err := wire.ParsePath(path, s.pathRules(utf8))
+	rules := s.pathRules(utf8)
+	if verb == "VRFY" { // RFC 5321 4.1.1.6: its argument is no path
+		rules.Strict = false
+	}
+	addr, err := wire.ParsePath(path, rules)
 	if err == nil && s.srv.Senseless != nil && strings.ContainsAny(addr.Local(), "@%!") && s.srv.Senseless(s.ctx, addr) {
 		err = wire.ErrBadPath
 	}

@@ -80,6 +80,7 @@ func TestStress(t *testing.T) {
 			if err := srv.slot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			srv.taken()
 		}
 		take()
 		if got := srv.settings().Timeout; got != 300*time.Second {

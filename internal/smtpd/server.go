@@ -169,6 +169,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
+		s.taken()
 		s.accepted.Add(1)
 		select {
 		case s.waiting <- conn:
@@ -237,10 +238,15 @@ func (s *Server) slot(ctx context.Context) error {
 	case <-s.draining:
 		return ErrServerClosed
 	}
-	if len(s.slots) == cap(s.slots) {
+	return nil
+}
+
+// taken takes note that the session of a slot begins: with the last one there is
+// stress. A slot in which nobody has come yet is not one that is missed.
+func (s *Server) taken() {
+	if s.slots != nil && len(s.slots) == cap(s.slots) {
 		s.full(time.Now())
 	}
-	return nil
 }
 
 // stressTime is how long stress lasts after the last session was taken.

@@ -243,7 +243,7 @@ func greeting(t *testing.T, l net.Listener) string {
 }
 
 // certificate writes a key with a certificate and returns the file.
-func certificate(t *testing.T) string {
+func certificate(t testing.TB) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -55,6 +55,7 @@ func (s *Server) Take(ctx context.Context, h *Handover) error {
 		s.free()
 		return ErrServerClosed
 	}
+	s.taken()
 	s.accepted.Add(1)
 	// goroutine: one session; ends with its connection.
 	go func() {

@@ -17,7 +17,7 @@ import (
 
 // Jobs are the jobs of this package, for box.Main.
 func Jobs() map[string]box.Job {
-	return map[string]box.Job{"crash": crash, "diskfull": diskFull, "readonly": readOnly}
+	return map[string]box.Job{"crash": crash, "diskfull": diskFull, "readonly": readOnly, "hostile": hostile}
 }
 
 // CrashPlan says what a crash campaign does.

@@ -1,7 +1,8 @@
 // Package campaign is the proof of the queue's promise on the real program:
 // after the 250 a message survives kill -9, a full disk and a spool that has
-// become read-only. Each campaign runs in a box, against any subject, and
-// keeps its books outside the server (testkit.Ledger).
+// become read-only, and in the middle of hostile clients. Each campaign runs in a
+// box, against any subject, and keeps its books outside the server
+// (testkit.Ledger).
 //
 // Invariants:
 //

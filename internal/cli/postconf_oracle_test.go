@@ -37,7 +37,8 @@ func (c *pcCase) changedSince37() bool {
 	return main && len(c.args) > 2 && (option[0] != '-' || strings.ContainsAny(option, "eX#")) || main && strings.Contains(c.args[0], "=") && len(c.args) > 1
 }
 
-// like37 takes out what 3.11 says and 3.7 does not.
+// like37 takes out what 3.11 says and 3.7 does not, and has the value of 3.7 for the
+// default of the alias tables.
 func like37(text string) string {
 	var out []string
 	for line := range strings.Lines(text) {
@@ -46,6 +47,7 @@ func like37(text string) string {
 			strings.HasPrefix(line, "postconf: warning: undefined") || strings.Contains(line, "unused parameter") {
 			continue
 		}
+		line = strings.ReplaceAll(line, "$default_database_type:", "hash:")
 		out = append(out, strings.Replace(line, ", -", " -", 1))
 	}
 	return strings.Join(out, "")

@@ -65,8 +65,11 @@ func Run(cfg *postconf.Config, problems []postconf.Problem) []Finding {
 	r := &run{cfg: cfg, main: cfg.View(nil)}
 	for _, p := range postconf.Unique(append(problems, cfg.Check()...)) {
 		f := Finding{Severity: Warning, Code: "configuration", File: p.File, Line: p.Line, Text: p.Text, Suggestion: p.Suggestion}
-		if p.Fatal {
+		switch {
+		case p.Fatal:
 			f.Severity = Error
+		case p.Note:
+			f.Severity = Note
 		}
 		r.found = append(r.found, f)
 	}

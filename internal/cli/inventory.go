@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"slices"
 	"strings"
 
 	"postroad/internal/access"
@@ -51,8 +50,6 @@ func Implemented() map[string]bool {
 var elsewhere = []string{
 	"cleanup_service_name", "compatibility_level", "default_database_type", "inet_interfaces", "inet_protocols", "master_service_disable", "mynetworks",
 	"mynetworks_style", "myorigin", "error_notice_recipient", "postroad_metrics_listen", "rewrite_service_name", "smtpd_restriction_classes",
-	// Values and defaults refer to these.
-	"default_cache_db_type", "mail_release_date", "process_id", "process_name", "service_name",
 	// socketmap: tables ask for it by name.
 	"socketmap_max_reply_size",
 	// sessions of cmd/postroad read it.
@@ -64,26 +61,29 @@ var elsewhere = []string{
 	"anvil_status_update_time",
 }
 
+// asWanted are values that ask for what happens anyhow.
+var asWanted = map[string]string{
+	"biff": "no", "in_flow_delay": "0", "readme_directory": "no", "html_directory": "no", "sample_directory": "no", "manpage_directory": "no",
+	"smtpd_tls_session_cache_database": "none", "lmtp_tls_session_cache_database": "none",
+}
+
 // Unserved reports every parameter that is set, in main.cf or in master.cf, and
 // that has no effect in this release. With all it also tells which are treated
 // differently from Postfix, and why.
 func Unserved(cfg *postconf.Config, all bool) []postconf.Problem {
-	tagged := postconf.Tagged(AllSettings()...)
+	counts := Implemented()
 	var problems []postconf.Problem
 	check := func(name, value string, o postconf.Origin) {
 		p, ok := postconf.Find(name)
-		if !ok || servedUnderOther(name, tagged) || value == p.Default || slices.Contains(elsewhere, name) || qmgr.ReadsLimit(name) || master.ReadsLimit(cfg, name) {
+		if !ok || servedUnderOther(name, counts) || value == p.Default || value == asWanted[name] || qmgr.ReadsLimit(name) || master.ReadsLimit(cfg, name) {
 			return
 		}
-		switch p.StatusIn(tagged) {
+		switch p.StatusIn(counts) {
 		case postconf.Planned:
-			if name == "biff" && value == "no" {
-				return // nobody is notified, as asked
-			}
 			problems = append(problems, postconf.Problem{Origin: o, Text: "parameter " + name + " has no effect in this release: " + name + "=" + strings.Join(strings.Fields(value), " ")})
 		case postconf.Different:
 			if all {
-				problems = append(problems, postconf.Problem{Origin: o, Text: "parameter " + name + " has no effect: " + p.Reason})
+				problems = append(problems, postconf.Problem{Note: !p.Missed(), Origin: o, Text: "parameter " + name + " has no effect: " + p.Reason})
 			}
 		}
 	}

@@ -33,6 +33,8 @@ biff = no
 my_own = 1
 queue_run_delay = 300s
 max_use = 7
+readme_directory = no
+smtpd_tls_dcert_file = /etc/ssl/dsa.pem
 `), []byte("smtp inet n - n - - smtpd\n  -o "+two+"=pcre:/x\nslow unix - - n - - smtp\n"), postconf.LoadOptions{})
 	if postconf.HasFatal(problems) {
 		t.Fatal(problems)
@@ -58,5 +60,18 @@ max_use = 7
 	}
 	if !strings.Contains(text(true), "parameter max_use has no effect: ") {
 		t.Errorf("differences are not told:\n%s", text(true))
+	}
+	notes := map[string]bool{}
+	for _, p := range Unserved(cfg, true) {
+		notes[strings.Fields(p.Text)[1]] = p.Note
+	}
+	if note, told := notes["max_use"]; !told || !note {
+		t.Error("what needs nothing done is no note")
+	}
+	if note, told := notes["smtpd_tls_dcert_file"]; !told || note {
+		t.Error("what a site misses is no warning")
+	}
+	if _, told := notes["readme_directory"]; told {
+		t.Error("what happens as asked is told")
 	}
 }

@@ -2,6 +2,7 @@ package postconf
 
 import (
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -76,6 +77,14 @@ const (
 	ownResolver  = "the resolver reads the lifetime of negative answers itself"
 	ownHeaders   = "header_size_limit bounds the addresses of a header, which are read in proportion to its length"
 )
+
+// missed are the reasons that may leave a site without something that it counts on;
+// for the others nothing has to be done.
+var missed = []string{noDSA, noNull, noRPK, noQMQP, noCyrus}
+
+// Missed tells, of a parameter that is treated differently, that a site which sets
+// it should know.
+func (p *Param) Missed() bool { return slices.Contains(missed, p.Reason) }
 
 // Param is one parameter. For String, Min and Max bound the length in bytes, for
 // numbers the value (in seconds for Time); zero means no bound.

@@ -25,6 +25,8 @@ func (o Origin) String() string {
 type Problem struct {
 	// Fatal is set when Postfix would refuse to run with it.
 	Fatal bool
+	// Note is set when there is nothing to do about it.
+	Note bool
 	Origin
 	// Text says what is wrong, in the words of Postfix where it has any.
 	Text string

@@ -145,8 +145,12 @@ func eventually(t *testing.T, what string, done func() bool) {
 
 // ask offers a message and returns the code of the reply that decides: the one to
 // RCPT, or to the message. 0 means that the session broke.
-func (s *site) ask(rcpt string) int {
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+func (s *site) ask(rcpt string) int { return s.askFrom("127.0.0.1", rcpt) }
+
+// askFrom is ask by a client with this address.
+func (s *site) askFrom(client, rcpt string) int {
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
+	conn, err := from.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
 	if err != nil {
 		return 0
 	}

@@ -1,8 +1,10 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"postroad/internal/postconf"
 	"postroad/internal/table"
@@ -33,6 +35,26 @@ func (r *run) tables(code string) {
 			_ = t.Close()
 		}
 	}
+}
+
+// Places returns where a configuration names a table, as "file, line N"; it returns
+// nothing for one that stands nowhere. The configuration is searched when somebody
+// asks for the first time.
+func Places(cfg *postconf.Config) func(spec string) string {
+	all := sync.OnceValue(func() map[string]string {
+		r := &run{cfg: cfg, main: cfg.View(nil)}
+		places := map[string]string{}
+		for _, s := range r.settings() {
+			for _, spec := range postconf.SplitList(s.value) {
+				spec = strings.TrimPrefix(spec, "!")
+				if _, known := places[spec]; !known && s.origin.Line > 0 && strings.Contains(spec, ":") {
+					places[spec] = fmt.Sprintf("%s, line %d", s.origin.File, s.origin.Line)
+				}
+			}
+		}
+		return places
+	})
+	return func(spec string) string { return all()[spec] }
 }
 
 // tableLists end the names of parameters that hold tables and nothing else.

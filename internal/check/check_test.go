@@ -62,6 +62,10 @@ func TestFindings(t *testing.T) {
 			"warning table main.cf:4: table nis:x: unsupported dictionary type: nis; copy the map with ypcat(1) to a file for hash or lmdb, or use ldap",
 			"warning table main.cf:4: table proxy:mongodb:/y: unsupported dictionary type: mongodb; use mysql, pgsql, ldap or a file instead",
 		}},
+		{"servers", "virtual_alias_maps = socketmap:unix:DIR/away:x, proxy:socketmap:unix:DIR/away:y\n", stock, nil, []string{
+			"warning table main.cf:4: table socketmap:unix:DIR/away:x does not answer: connect to DIR/away: No such file or directory",
+			"warning table main.cf:4: table proxy:socketmap:unix:DIR/away:y does not answer: connect to DIR/away: No such file or directory",
+		}},
 		{"table settings", "virtual_alias_maps = mysql:DIR/my.cf\n", stock, map[string]os.FileMode{"my.cf": 0o600}, []string{
 			"warning table main.cf:4: table mysql:DIR/my.cf: DIR/my.cf, line 1: missing '=' after attribute name",
 			"warning table-settings my.cf:1: missing '=' after attribute name"}},

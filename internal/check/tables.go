@@ -1,10 +1,12 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"postroad/internal/postconf"
 	"postroad/internal/table"
@@ -14,9 +16,11 @@ import (
 // policies and expressions.
 var notTables = []string{"milter", "_transport", "_service", "_socket", "_server", "content_filter", "_macros", "_banner", "_command", "proxy_read_maps", "proxy_write_maps", "_cache_database", "_cache_map"}
 
-// tables opens every table that is named somewhere.
+// tables opens every table that is named somewhere, and asks those that another
+// program answers.
 func (r *run) tables(code string) {
 	opened := map[string]bool{}
+	var list []*asked
 	for _, s := range r.settings() {
 		if looksOtherwise(s.name) {
 			continue
@@ -32,7 +36,62 @@ func (r *run) tables(code string) {
 				r.add(Warning, code, s, "table "+clip(spec)+": "+err.Error(), "mail that needs it is deferred until it can be opened")
 				continue
 			}
-			_ = t.Close()
+			if hasPeer(spec) {
+				list = append(list, &asked{setting: s, spec: spec, table: t})
+				continue
+			}
+			_ = t.Close() // nothing was written
+		}
+	}
+	r.probe(code, list)
+}
+
+// Bounds of asking the tables that another program answers.
+const (
+	probeTime = 5 * time.Second
+	maxProbes = 16
+	// probeKey is a key that no table has.
+	probeKey = "postroad-check@nobody.invalid"
+)
+
+// peers are the types whose tables another program answers, or a file that is not
+// read when the table is opened. Opening one says nothing about it.
+var peers = []string{"ldap", "memcache", "mysql", "pgsql", "sqlite", "socketmap", "tcp"}
+
+// asked is a table and where it stands.
+type asked struct {
+	setting
+	spec  string
+	table table.Table
+	err   error
+}
+
+// hasPeer tells whether a table is to be asked.
+func hasPeer(spec string) bool {
+	typ, _, _ := strings.Cut(strings.TrimPrefix(spec, "proxy:"), ":")
+	return slices.Contains(peers, typ)
+}
+
+// probe asks tables for a key that none of them has, all at a time: a database that
+// is away, a login that it refuses and a query that it does not understand show.
+func (r *run) probe(code string, list []*asked) {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, maxProbes)
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
+	for _, a := range list {
+		slots <- struct{}{}
+		// goroutine: ends with its lookup, which ends with ctx.
+		all.Go(func() {
+			_, _, a.err = a.table.Lookup(ctx, probeKey)
+			<-slots
+		})
+	}
+	all.Wait()
+	for _, a := range list {
+		_ = a.table.Close() // nothing was written
+		if a.err != nil {
+			r.add(Warning, code, a.setting, "table "+clip(a.spec)+" does not answer: "+a.err.Error(), "mail that needs it is deferred until it does")
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // notTables are parameters whose values look like tables and are none: sockets,
 // policies and expressions.
-var notTables = []string{"milter", "_transport", "_service", "_socket", "_server", "content_filter", "_macros", "_banner", "_command", "proxy_read_maps", "proxy_write_maps", "_cache_database", "_cache_map"}
+var notTables = []string{"milter", "_transport", "_service", "_socket", "_server", "content_filter", "_macros", "_banner", "_command", "proxy_read_maps", "proxy_write_maps", "_cache_database", "_cache_map", "address_verify_map"}
 
 // tables opens every table that is named somewhere, and asks those that another
 // program answers.
@@ -64,6 +64,24 @@ type asked struct {
 	spec  string
 	table table.Table
 	err   error
+}
+
+// caches are parameters that name a store which Postfix writes to, and what takes
+// its place here.
+var caches = []struct{ name, ours string }{
+	{"postscreen_cache_map", "the clients that passed are remembered in the memory of this server"},
+	{"address_verify_map", "what is known about addresses is kept beside the queue of this server"},
+}
+
+// sharedCaches finds caches in a store that several servers can share.
+func (r *run) sharedCaches(code string) {
+	for _, s := range r.settings() {
+		for _, c := range caches {
+			if typ, _, _ := strings.Cut(strings.TrimPrefix(s.value, "proxy:"), ":"); s.name == c.name && typ == "memcache" {
+				r.add(Warning, code, s, s.name+" = "+clip(s.value)+": "+c.ours+", and others do not see it", "a file, or nothing; each server tests for itself")
+			}
+		}
+	}
 }
 
 // hasPeer tells whether a table is to be asked.

@@ -74,16 +74,28 @@ func (m *Manager) attempt(e *entry) *entry {
 	if unsynced {
 		sent = m.syncAll(j, sent)
 	}
+	m.endEntry(j, sent)
+	return next
+}
+
+// endEntry ends an entry of a job: what it delivered is recorded, and the last one
+// settles the job. Nobody else may find the job over before that record is made:
+// the message would go back to the disk with a recipient that nothing leads to.
+func (m *Manager) endEntry(j *job, sent []answer) {
+	m.mu.Lock()
+	last := j.busy == 1 && j.next == len(j.rcpts)
+	m.mu.Unlock()
+	if !last && len(sent) > 0 {
+		m.settlePart(j, sent)
+		sent = nil
+	}
 	m.mu.Lock()
 	j.busy--
 	complete := j.busy == 0 && j.next == len(j.rcpts)
 	m.mu.Unlock()
 	if complete {
 		m.settle(j, sent)
-	} else if len(sent) > 0 {
-		m.settlePart(j, sent)
 	}
-	return next
 }
 
 // syncAll makes delivered files durable while the transport goes on with other

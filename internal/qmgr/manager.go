@@ -159,6 +159,10 @@ func (m *Manager) Run(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	m.store.SetArrived(m.arrived)
+	var search sync.WaitGroup
+	defer search.Wait()
+	// goroutine: looks for strays; ends with ctx at the latest.
+	search.Go(func() { m.findStrays(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last time.Time

@@ -128,8 +128,14 @@ func (w *world) Success(_ context.Context, r *bounce.Report) (mail.QueueID, erro
 	return w.note("success", r)
 }
 
-// start opens the store and runs a manager on it.
+// start opens the store, runs a manager on it, and waits until it has nothing to do.
 func (w *world) start() {
+	w.begin()
+	synctest.Wait()
+}
+
+// begin opens the store and runs a manager on it.
+func (w *world) begin() {
 	var err error
 	w.store, err = queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20})
 	if err != nil {
@@ -148,7 +154,6 @@ func (w *world) start() {
 			w.t.Error(err)
 		}
 	}()
-	synctest.Wait()
 }
 
 func (w *world) stop() {
@@ -218,6 +223,16 @@ func (w *world) left() (n int) {
 		w.t.Error(err)
 	}
 	return n
+}
+
+// leftOnDisk is left after stop.
+func (w *world) leftOnDisk() int {
+	var err error
+	if w.store, err = queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20}); err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = w.store.Close() }()
+	return w.left()
 }
 
 func refuse(*agent.Delivery, mail.Recipient) mail.Result {
@@ -577,6 +592,29 @@ func TestHoldReleaseDelete(t *testing.T) {
 			t.Error("released mail was not delivered")
 		}
 	})
+}
+
+// TestEntriesThatEndTogether: recipients of one job that are delivered to by
+// several attempts at once; whichever ends last, the message is removed.
+func TestEntriesThatEndTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limits.Recipients = 1
+	w.answer = func(*agent.Delivery, mail.Recipient) mail.Result {
+		return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "ok", Sync: func() error { return nil }}
+	}
+	w.begin()
+	const messages = 1500
+	for range messages {
+		w.send("a@x.test", "a@x.test", "a@x.test")
+	}
+	for until := time.Now().Add(20 * time.Second); w.left() > 0 && time.Now().Before(until); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.stop()
+	if n := w.leftOnDisk(); n != 0 {
+		t.Errorf("%d of %d messages stay behind", n, messages)
+	}
 }
 
 // syncCounter counts the syncs of files that are written.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // runFolded starts the site in this process and returns the reload channel and
@@ -31,7 +33,7 @@ func runFolded(t *testing.T, s *site) (chan struct{}, func() error) {
 
 func TestFoldedServesReloadsAndStops(t *testing.T) {
 	t.Parallel()
-	one, two := freePort(t), freePort(t)
+	one, two := testkit.FreePort(t), testkit.FreePort(t)
 	s := newSite(t, one)
 	reload, stop := runFolded(t, s)
 	if got := mustGreet(t, one)["gen"]; got != "1" {
@@ -78,7 +80,7 @@ func TestFoldedServesReloadsAndStops(t *testing.T) {
 // TestFoldedStartsAgain: a server that fails is replaced within the process.
 func TestFoldedStartsAgain(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	s := newSite(t, port)
 	s.main("fake_dies = once\n")
 	_, stop := runFolded(t, s)
@@ -96,7 +98,7 @@ func TestFoldedStartsAgain(t *testing.T) {
 
 func TestFoldedStartFailures(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	tests := map[string]struct {
 		main, master, want string
 	}{
@@ -124,7 +126,7 @@ func TestFoldedStartFailures(t *testing.T) {
 
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	s := newSite(t, port)
 	_, stop := runFolded(t, s)
 	other := newSite(t, port)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
 
 // spawnSite is a site with services that run commands as the user of the test.
@@ -19,7 +21,7 @@ func spawnSite(t *testing.T, lines string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, freePort(t))
+	s := newSite(t, testkit.FreePort(t))
 	file := filepath.Join(s.dir, "master.cf")
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -57,7 +59,7 @@ func talkTo(t *testing.T, network, addr, text string) (string, error) {
 
 func TestSpawn(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	s := spawnSite(t, fmt.Sprintf("127.0.0.1:%d inet n n n - 0 spawn user=USER argv=echo tcp\n", port)+`echo unix - n n - 0 spawn user=USER argv=cat
 shell unix n n n - 0 spawn
   user=USER argv=/bin/sh -c { echo one two; pwd; echo $PATH $EXTRA $HOME; read x; echo got $x >&2; exit 3 }
@@ -158,7 +160,7 @@ func TestSpawnReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.services(freePort(t))
+	s.services(testkit.FreePort(t))
 	text, err := os.ReadFile(filepath.Join(s.dir, "master.cf"))
 	if err != nil {
 		t.Fatal(err)

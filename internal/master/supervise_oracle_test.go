@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
 
 // TestSupervisor runs a real master and its worker as root.
@@ -18,7 +20,7 @@ func TestSupervisor(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test needs root")
 	}
-	one, two := freePort(t), freePort(t)
+	one, two := testkit.FreePort(t), testkit.FreePort(t)
 	s := newSite(t, one)
 	secret := filepath.Join(s.dir, "secret")
 	s.write("secret", "sesame\n")

@@ -58,7 +58,7 @@ func TestRealAmavis(t *testing.T) {
 	// goroutine: the server behind; ends when the test closes the listener.
 	go func() { _ = after.Serve(t.Context(), ln) }()
 	_, back, _ := net.SplitHostPort(ln.Addr().String())
-	filter := freePort(t)
+	filter := "127.0.0.1:" + strconv.Itoa(testkit.FreePort(t))
 	_, port, _ := net.SplitHostPort(filter)
 
 	startAmavis(t, dir, filter, fmt.Sprintf(amavisConf, home, port, back))

@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
 
 // TestRealHAProxy puts a HAProxy of its own between client and server: both
@@ -49,7 +52,7 @@ func TestRealHAProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.back, l.front = ln.Addr().String(), freePort(t)
+		l.back, l.front = ln.Addr().String(), "127.0.0.1:"+strconv.Itoa(testkit.FreePort(t))
 		// goroutine: the server; ends when the test closes the listener.
 		go func() { _ = srv.Serve(t.Context(), ln) }()
 		t.Cleanup(func() { _ = ln.Close() })
@@ -95,17 +98,6 @@ func (j *journal) expect(t *testing.T, who, line string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Errorf("%s: no %q in the log:\n%s", who, line, strings.Join(j.lines, "\n"))
-}
-
-// freePort finds a port of the loopback that nobody has.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // helo greets the server behind addr and returns the answer.

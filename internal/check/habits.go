@@ -17,6 +17,8 @@ var domainLists = []string{"mydestination", "virtual_alias_domains", "virtual_ma
 // domains finds domains that are in two address classes.
 func (r *run) domains(code string) {
 	lists := map[string]*table.MatchList{}
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
 	set := table.NewSet(r.options())
 	defer func() { _ = set.Close() }()
 	for _, name := range domainLists {
@@ -33,7 +35,7 @@ func (r *run) domains(code string) {
 				if lists[two] == nil || r.includes(two, one) {
 					continue
 				}
-				if in, err := lists[two].Match(context.Background(), domain); err == nil && in {
+				if in, err := lists[two].Match(ctx, domain); err == nil && in {
 					r.add(Warning, code, r.at(two), "domain "+domain+" is in "+one+" and in "+two, "list it in one of them; "+one+" wins")
 				}
 			}

@@ -35,11 +35,13 @@ func (x *xfer) content(ctx context.Context) {
 	}
 	cut := err
 	if err == nil {
+		start := len(s.out)
 		s.out = append(s.out, ".\r\n"...)
 		if !keep && s.feat&featPipelining != 0 {
 			s.out = append(s.out, "QUIT\r\n"...)
 			s.quitSent = true
 		}
+		s.say(s.out[start:])
 		err = s.flush(a.c.Settings.DataXferTimeout)
 		cut = err
 	}

@@ -56,6 +56,10 @@ type Usage struct {
 	// Goroutines and OpenFiles are what Postroad itself says about them in its
 	// metrics; 0 with a server that has none.
 	Goroutines, OpenFiles int
+	// Heap and Stacks are its memory for objects, garbage included, and for the
+	// stacks of goroutines, Next the size of the heap at which garbage is collected,
+	// in KiB.
+	Heap, Stacks, Next int
 }
 
 // slack is how much more than before the attack may be in use after it: good mail
@@ -302,6 +306,18 @@ func overflows() int {
 	return 0
 }
 
+// metricRows are the metrics that are looked at, and what they are divided by.
+var metricRows = map[string]struct {
+	field func(*Usage) *int
+	unit  int
+}{
+	"go_goroutines":                 {func(u *Usage) *int { return &u.Goroutines }, 1},
+	"process_open_fds":              {func(u *Usage) *int { return &u.OpenFiles }, 1},
+	"go_memstats_heap_alloc_bytes":  {func(u *Usage) *int { return &u.Heap }, 1024},
+	"go_memstats_stack_inuse_bytes": {func(u *Usage) *int { return &u.Stacks }, 1024},
+	"go_memstats_next_gc_bytes":     {func(u *Usage) *int { return &u.Next }, 1024},
+}
+
 // metric asks the server for its metrics and adds those that it has. A server that
 // has none, or no time, says nothing.
 func (u *Usage) metric(ctx context.Context, b *box.Box) {
@@ -318,13 +334,9 @@ func (u *Usage) metric(ctx context.Context, b *box.Box) {
 	defer func() { _ = resp.Body.Close() }()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), " ")
-		n, err := strconv.ParseFloat(value, 64)
-		switch {
-		case err != nil:
-		case name == "go_goroutines":
-			u.Goroutines = int(n)
-		case name == "process_open_fds":
-			u.OpenFiles = int(n)
+		row, known := metricRows[name]
+		if n, err := strconv.ParseFloat(value, 64); known && err == nil {
+			*row.field(u) = int(n) / row.unit
 		}
 	}
 }

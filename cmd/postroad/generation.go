@@ -11,6 +11,7 @@ import (
 	"postroad/internal/agent"
 	"postroad/internal/agent/smtp"
 	"postroad/internal/bounce"
+	"postroad/internal/check"
 	"postroad/internal/cleanup"
 	"postroad/internal/cli"
 	"postroad/internal/dns"
@@ -85,6 +86,7 @@ func (b *builder) build(g *master.Generation) (*generation, error) {
 	gen.tables = table.NewSet(table.Options{
 		QueueDir: gen.settings.QueueDirectory, UTF8: gen.settings.UTF8, DefaultType: gen.settings.DefaultTable,
 		Warn: voice("postroad").Warnf, Info: voice("postroad").Infof, Param: view.Setting, OpenFile: b.rt.Open,
+		Place: check.Places(g.Config),
 	})
 	b.stages(g, gen, log)
 	var reports bounce.Settings

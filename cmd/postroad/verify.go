@@ -12,6 +12,7 @@ import (
 	"postroad/internal/postconf"
 	"postroad/internal/queue"
 	"postroad/internal/rewrite"
+	"postroad/internal/table"
 	"postroad/internal/verify"
 )
 
@@ -68,6 +69,9 @@ func (f factStore) Each(yield func(key, value string) bool) error {
 func (b *builder) readVerify(gen *generation, view *postconf.View, log *event.Logger) {
 	set := &verify.Setup{Post: gen.probe, Log: log}
 	b.note(view.Decode(&set.Settings))
+	if typ, _ := table.SplitSpec(strings.TrimPrefix(set.Map, "proxy:")); typ == "memcache" {
+		log.Warnf("%s: what is known about addresses is kept beside the queue, and other servers do not see it", set.Map)
+	}
 	set.From = verify.Sender{Address: mail.Address(set.Sender), TTL: set.SenderTTL}
 	switch {
 	case set.Sender == "<>":

@@ -50,6 +50,7 @@ var rows = []struct {
 }{
 	{"table", (*run).tables},
 	{"table-settings", (*run).tableSettings},
+	{"shared-cache", (*run).sharedCaches},
 	{"secret", (*run).secrets},
 	{"collision", (*run).collisions},
 	{"unused", (*run).unused},

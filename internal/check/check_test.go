@@ -62,6 +62,14 @@ func TestFindings(t *testing.T) {
 			"warning table main.cf:4: table nis:x: unsupported dictionary type: nis; copy the map with ypcat(1) to a file for hash or lmdb, or use ldap",
 			"warning table main.cf:4: table proxy:mongodb:/y: unsupported dictionary type: mongodb; use mysql, pgsql, ldap or a file instead",
 		}},
+		{"servers", "virtual_alias_maps = socketmap:unix:DIR/away:x, proxy:socketmap:unix:DIR/away:y\n", stock, nil, []string{
+			"warning table main.cf:4: table socketmap:unix:DIR/away:x does not answer: connect to DIR/away: No such file or directory",
+			"warning table main.cf:4: table proxy:socketmap:unix:DIR/away:y does not answer: connect to DIR/away: No such file or directory",
+		}},
+		{"caches", "postscreen_cache_map = proxy:memcache:/m.cf\naddress_verify_map = memcache:/m.cf\n", stock + "postscreen unix - - n - - postscreen\nverify unix - - n - 1 verify\n", nil, []string{
+			"warning shared-cache main.cf:4: postscreen_cache_map = proxy:memcache:/m.cf: the clients that passed are remembered in the memory of this server, and others do not see it",
+			"warning shared-cache main.cf:5: address_verify_map = memcache:/m.cf: what is known about addresses is kept beside the queue of this server, and others do not see it",
+		}},
 		{"table settings", "virtual_alias_maps = mysql:DIR/my.cf\n", stock, map[string]os.FileMode{"my.cf": 0o600}, []string{
 			"warning table main.cf:4: table mysql:DIR/my.cf: DIR/my.cf, line 1: missing '=' after attribute name",
 			"warning table-settings my.cf:1: missing '=' after attribute name"}},

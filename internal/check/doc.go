@@ -5,7 +5,8 @@
 //
 // Invariants:
 //
-//  1. It changes nothing and asks no server of the network.
+//  1. It changes nothing. The only servers that it asks are those of lookup tables,
+//     for a key that none has, within five seconds.
 //  2. A finding never holds the content of a secret.
 //  3. An error is what keeps the mail system, or a service of it, from doing its
 //     work; everything else is a warning or a note.

@@ -73,6 +73,9 @@ func (m *mapTool) build(name string) error {
 			return fmt.Errorf("read standard input: %w", table.Reason(err))
 		}
 		text = string(data)
+		if typ == "memcache" {
+			return m.store(name, text)
+		}
 	} else if text, source, err = m.openSource(path); err != nil {
 		return err
 	}
@@ -179,6 +182,9 @@ func (m *mapTool) removeKeys(names []string) (int, error) {
 // removeFrom deletes keys from one table and tells whether it had one.
 func (m *mapTool) removeFrom(name string, keys []string) (bool, error) {
 	typ, path := m.split(name)
+	if typ == "memcache" {
+		return m.unstore(name, keys)
+	}
 	f, err := table.ExtendFile(typ, path)
 	if err != nil {
 		return false, err

@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -21,6 +23,16 @@ func bigTable(tb testing.TB, typ string, n int) string {
 		entries[i] = Entry{Key: fmt.Sprintf("user%d@example%d.com", i, i%1000), Value: fmt.Sprintf("example%d.com/user%d/", i%1000, i)}
 	}
 	path := filepath.Join(tb.TempDir(), "big")
+	if typ == "texthash" {
+		var text strings.Builder
+		for _, e := range entries {
+			text.WriteString(e.Key + " " + e.Value + "\n")
+		}
+		if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		return typ + ":" + path
+	}
 	f, err := EditFile(typ, path)
 	if err != nil {
 		tb.Fatal(err)
@@ -46,7 +58,7 @@ func heap() uint64 {
 // BenchmarkBig measures tables of the size of a large provider: opening one,
 // and looking up keys all over it.
 func BenchmarkBig(b *testing.B) {
-	for _, typ := range []string{"hash", "btree", "lmdb", "cdb"} {
+	for _, typ := range []string{"hash", "btree", "lmdb", "cdb", "texthash"} {
 		spec := bigTable(b, typ, *bigEntries)
 		b.Run(typ+"/open", func(b *testing.B) {
 			before := heap()

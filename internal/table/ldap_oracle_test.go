@@ -4,129 +4,39 @@ package table
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
-
-// schemaText is an attribute of the directory of these tests: those of hosted mail
-// as several mail systems have them, all of one kind.
-const schemaText = `attributetype ( 1.3.6.1.4.1.99999.1.%d NAME '%s' EQUALITY caseIgnoreMatch SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
-`
-
-// schemaNames are the attributes that any entry may have.
-var schemaNames = []string{"maildrop", "address", "alternate", "state", "service", "forwardTo", "inGroup", "addrTransport", "store", "groupURL"}
 
 // directory is a private slapd.
 type directory struct {
-	t       *testing.T
-	dir     string
-	socket  string
-	port    string
-	tlsPort string
-	process *exec.Cmd
+	*testkit.Directory
+	t    *testing.T
+	port string
 }
 
 // newDirectory fills a slapd with LDIF and starts it.
 func newDirectory(t *testing.T, text string) *directory {
 	t.Helper()
-	dir := t.TempDir()
-	d := &directory{t: t, dir: dir, socket: filepath.Join(dir, "ldapi"), port: freePort(t), tlsPort: freePort(t)}
-	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	writeCerts(t, dir)
-	var schema strings.Builder
-	for i, name := range schemaNames {
-		fmt.Fprintf(&schema, schemaText, i+1, name)
-	}
-	writeFile(t, dir, "slapd.conf", `modulepath /usr/lib/ldap
-moduleload back_mdb
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-`+schema.String()+`
-TLSCertificateFile `+dir+`/cert.pem
-TLSCertificateKeyFile `+dir+`/key.pem
-pidfile `+dir+`/pid
-sizelimit unlimited
-allow bind_v2
-referral ldap://127.0.0.1:`+d.port+`/
-database mdb
-suffix "dc=test"
-rootdn "cn=admin,dc=test"
-rootpw "top secret"
-directory `+dir+`/data
-maxsize 100000000
-index objectClass eq
-`)
-	add := exec.Command("slapadd", "-q", "-f", filepath.Join(dir, "slapd.conf"))
-	add.Stdin = strings.NewReader(strings.ReplaceAll(text, base64.StdEncoding.EncodeToString([]byte("ldap://127.0.0.1:REFPORT/ou=odd,dc=test")),
-		base64.StdEncoding.EncodeToString([]byte("ldap://127.0.0.1:"+d.port+"/ou=odd,dc=test"))))
-	if out, err := add.CombinedOutput(); err != nil {
-		t.Fatalf("slapadd: %v\n%s\nthe Debian package slapd must be installed", err, out)
-	}
-	d.start()
-	return d
-}
-
-// writeCerts makes a CA, and a certificate for 127.0.0.1 from it, in ca.pem,
-// cert.pem and key.pem.
-func writeCerts(t *testing.T, dir string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "directory"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for name, cert := range map[string]*x509.Certificate{"ca.pem": ca, "cert.pem": leaf} {
-		der, err := x509.CreateCertificate(crand.Reader, cert, ca, &key.PublicKey, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, dir, name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, dir, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
-}
-
-// start starts slapd.
-func (d *directory) start() {
-	d.t.Helper()
-	urls := fmt.Sprintf("ldapi://%s/ ldap://127.0.0.1:%s/ ldaps://127.0.0.1:%s/", strings.ReplaceAll(d.socket, "/", "%2F"), d.port, d.tlsPort)
-	d.process = daemon(d.t, "tcp", "127.0.0.1:"+d.port, "slapd", "-d", "0", "-f", filepath.Join(d.dir, "slapd.conf"), "-h", urls)
+	d := testkit.Slapd(t, text)
+	return &directory{Directory: d, t: t, port: strconv.Itoa(d.Port)}
 }
 
 // spec writes the settings of a table and returns its name.
 func (d *directory) spec(settings string) string {
 	d.t.Helper()
-	f, err := os.CreateTemp(d.dir, "table*.cf")
+	f, err := os.CreateTemp(d.Dir, "table*.cf")
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -276,7 +186,7 @@ func TestOracleLDAPErrors(t *testing.T) {
 	dir := oracleDir(t)
 	text, _ := fillDirectory()
 	d := newDirectory(t, text)
-	ca := "tls_ca_cert_file = " + filepath.Join(d.dir, "ca.pem") + "\n"
+	ca := "tls_ca_cert_file = " + filepath.Join(d.Dir, "ca.pem") + "\n"
 	filter := "query_filter = (address=%s)\nresult_attribute = maildrop\n"
 	tests := []struct{ settings, key string }{
 		{"", "g0@group.test"},
@@ -302,16 +212,16 @@ func TestOracleLDAPErrors(t *testing.T) {
 		{"server_host = ldap://127.0.0.1:1/", "g0@group.test"},
 		{"server_host = ldap://127.0.0.1:1/ 127.0.0.1:" + d.port, "g0@group.test"},
 		{"server_host = 127.0.0.1\nserver_port = " + d.port, "g0@group.test"},
-		{"server_host = ldapi://" + strings.ReplaceAll(d.socket, "/", "%2F"), "g0@group.test"},
+		{"server_host = ldapi://" + strings.ReplaceAll(d.Socket, "/", "%2F"), "g0@group.test"},
 		{"server_host = ldapi://%2Fno%2Fsuch", "g0@group.test"},
-		{"server_host = ldaps://127.0.0.1:" + d.tlsPort, "g0@group.test"},
-		{"server_host = ldaps://127.0.0.1:" + d.tlsPort + "\ntls_require_cert = yes\n" + ca, "g0@group.test"},
-		{"server_host = ldaps://localhost:" + d.tlsPort + "\ntls_require_cert = yes\n" + ca, "g0@group.test"},
-		{"server_host = ldaps://127.0.0.1:" + d.tlsPort + "\ntls_require_cert = yes\ntls_ca_cert_file = /etc/ssl/certs/ca-certificates.crt", "g0@group.test"},
+		{"server_host = ldaps://127.0.0.1:" + strconv.Itoa(d.TLSPort), "g0@group.test"},
+		{"server_host = ldaps://127.0.0.1:" + strconv.Itoa(d.TLSPort) + "\ntls_require_cert = yes\n" + ca, "g0@group.test"},
+		{"server_host = ldaps://localhost:" + strconv.Itoa(d.TLSPort) + "\ntls_require_cert = yes\n" + ca, "g0@group.test"},
+		{"server_host = ldaps://127.0.0.1:" + strconv.Itoa(d.TLSPort) + "\ntls_require_cert = yes\ntls_ca_cert_file = /etc/ssl/certs/ca-certificates.crt", "g0@group.test"},
 		{"server_host = ldaps://127.0.0.1:" + d.port, "g0@group.test"},
 		{"server_host = ldap://127.0.0.1:" + d.port + "\nstart_tls = yes", "g0@group.test"},
 		{"server_host = ldap://127.0.0.1:" + d.port + "\nstart_tls = yes\ntls_require_cert = yes\n" + ca, "g0@group.test"},
-		{"server_host = ldapi://" + strings.ReplaceAll(d.socket, "/", "%2F") + "\nbind = sasl\nsasl_mechs = EXTERNAL", "g0@group.test"},
+		{"server_host = ldapi://" + strings.ReplaceAll(d.Socket, "/", "%2F") + "\nbind = sasl\nsasl_mechs = EXTERNAL", "g0@group.test"},
 	}
 	for i, test := range tests {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -340,13 +250,12 @@ func TestOracleLDAPAway(t *testing.T) {
 	tab := openSpec(t, d.spec("query_filter = (address=%s)\nresult_attribute = maildrop\ntimeout = 1\nbind_dn = cn=admin,dc=test\nbind_pw = top secret"))
 	const key, value = "g0@group.test", "g0@store.test"
 	want(t, "a directory", outcome(tab, key), value)
-	freeze(t, d.process)
+	d.Pause()
 	want(t, "a stopped directory", outcome(tab, key), "!in time")
 	want(t, "a stopped directory", outcome(tab, "nobody"), failed)
-	d.process.Process.Signal(syscall.SIGCONT)
+	d.Resume()
 	want(t, "a directory that goes on", outcome(tab, key), value)
-	d.process.Process.Kill()
-	d.process.Wait()
+	d.Kill()
 	want(t, "a dead directory", outcome(tab, key), "!refused")
 	want(t, "a dead directory", outcome(tab, "nobody"), "!refused")
 	l, err := net.Listen("tcp", "127.0.0.1:"+d.port)
@@ -367,7 +276,7 @@ func TestOracleLDAPAway(t *testing.T) {
 	}()
 	want(t, "garbage", outcome(tab, key), "!malformed")
 	l.Close()
-	d.start()
+	d.Start()
 	want(t, "a new directory", outcome(tab, key), value)
 	want(t, "a new directory", outcome(tab, "nobody"), missing)
 }
@@ -381,11 +290,11 @@ func TestOracleLDAPLoad(t *testing.T) {
 	tab := openSpec(t, d.spec("query_filter = (address=%s)\nresult_attribute = maildrop\ntimeout = 1\nsearch_base = ou=groups,dc=test"))
 	underLoad(t, tab, "g0@group.test", "g0@store.test", []step{
 		{"up", func() {}, true},
-		{"stopped", func() { freeze(t, d.process) }, false},
-		{"goes on", func() { d.process.Process.Signal(syscall.SIGCONT) }, true},
-		{"killed", func() { d.process.Process.Kill(); d.process.Wait() }, false},
-		{"started", d.start, true},
-		{"killed again", func() { d.process.Process.Kill(); d.process.Wait() }, false},
-		{"started again", d.start, true},
+		{"stopped", d.Pause, false},
+		{"goes on", d.Resume, true},
+		{"killed", d.Kill, false},
+		{"started", d.Start, true},
+		{"killed again", d.Kill, false},
+		{"started again", d.Start, true},
 	})
 }

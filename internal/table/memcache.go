@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,9 +47,10 @@ type memcacheTable struct {
 	tries            int
 	pause            time.Duration
 	flags, ttl       int
-	// backup may be nil.
-	backup Table
-	warn   func(format string, args ...any)
+	// backup may be nil; backupSpec is its name.
+	backup     Table
+	backupSpec string
+	warn       func(format string, args ...any)
 }
 
 // openMemcache opens memcache:file. The server is not asked before the first
@@ -83,8 +85,8 @@ func openMemcache(name string, o *Options) (Table, error) {
 	if m.spec, err = newQuerySpec(m.name, c.only("domain"), o, c.text("key_format", "%s")); err != nil {
 		return nil, err
 	}
-	if backup := c.text("backup", ""); backup != "" {
-		m.backup, err = o.openInner(backup)
+	if m.backupSpec = c.text("backup", ""); m.backupSpec != "" {
+		m.backup, err = o.openInner(m.backupSpec)
 	}
 	return m, err
 }
@@ -162,24 +164,69 @@ func (m *memcacheTable) get(ctx context.Context, wire string) (value string, ok 
 
 // set stores an answer of the backup. That it fails is no problem of the lookup.
 func (m *memcacheTable) set(ctx context.Context, wire, value string) {
+	if err := m.put(ctx, wire, value); err != nil {
+		m.warn("database %s: update failed: %v", m.name, err)
+	}
+}
+
+// put stores a value, unless it is too long.
+func (m *memcacheTable) put(ctx context.Context, wire, value string) error {
 	if len(value) > m.maxData {
 		m.warn("database %s: data for key %s is too long (data_size_limit=%d) -- not stored", m.name, wire, m.maxData)
-		return
+		return nil
 	}
-	err := m.try(ctx, func(c *remoteConn) error {
-		c.buf = fmt.Appendf(c.buf[:0], "set %s %d %d %d\r\n%s\r\n", wire, m.flags, m.ttl, len(value), value)
-		if _, err := c.Write(c.buf); err != nil {
+	_, err := m.order(ctx, fmt.Appendf(nil, "set %s %d %d %d\r\n%s\r\n", wire, m.flags, m.ttl, len(value), value), "STORED")
+	return err
+}
+
+// order has the server do something, and returns which of the replies it gave.
+func (m *memcacheTable) order(ctx context.Context, request []byte, replies ...string) (reply string, err error) {
+	err = m.try(ctx, func(c *remoteConn) error {
+		if _, err := c.Write(request); err != nil {
 			return err
 		}
 		line, err := m.readLine(c)
-		if err == nil && line != "STORED" {
+		if err == nil && !slices.Contains(replies, line) {
 			err = unexpectedReply(line)
 		}
+		reply = line
 		return err
 	})
-	if err != nil {
-		m.warn("database %s: update failed: %v", m.name, err)
+	return reply, err
+}
+
+// Store is a server that postmap changes, key by key.
+type Store struct{ m *memcacheTable }
+
+// StoreOf returns the server behind a table, where it is of a type that has one.
+func StoreOf(t Table) (Store, bool) {
+	if f, ok := t.(*folding); ok {
+		t = f.inner
 	}
+	m, ok := t.(*memcacheTable)
+	return Store{m}, ok
+}
+
+// Backup is the name of the table that is to be changed too, empty for none.
+func (s Store) Backup() string { return s.m.backupSpec }
+
+// Put stores a value.
+func (s Store) Put(ctx context.Context, key, value string) error {
+	wire, ok, err := s.m.key(ctx, key)
+	if !ok || err != nil {
+		return err
+	}
+	return s.m.put(ctx, wire, value)
+}
+
+// Delete removes a key and tells whether it was there.
+func (s Store) Delete(ctx context.Context, key string) (bool, error) {
+	wire, ok, err := s.m.key(ctx, key)
+	if !ok || err != nil {
+		return false, err
+	}
+	reply, err := s.m.order(ctx, fmt.Appendf(nil, "delete %s\r\n", wire), "DELETED", "NOT_FOUND")
+	return reply == "DELETED", err
 }
 
 // try does talk up to max_try times. A server that accepts no connection is not

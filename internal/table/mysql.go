@@ -59,7 +59,7 @@ func openMySQL(name string, o *Options) (Table, error) {
 	}
 	key := fmt.Sprintf("mysql\x00%q\x00%q\x00%q\x00%q\x00%q\x00%+v\x00%v\x00%v\x00%v",
 		hosts, login.User, login.Passwd, login.DBName, login.charset, secure.files, needResult, s.idle, s.retry)
-	return s.table(o, key, func() *servers { return newServers(list, s.idle, s.retry) }), nil
+	return s.table(o, key, func() *servers { return newServers(list, s.idle, s.retryAfter(list)) }), nil
 }
 
 // readMySQLLogin reads who logs in, and refuses what we do not have.

@@ -32,7 +32,7 @@ func openPgSQL(name string, o *Options) (Table, error) {
 		list = append(list, one)
 	}
 	key := fmt.Sprintf("pgsql\x00%q\x00%v\x00%v", login, s.idle, s.retry)
-	return s.table(o, key, func() *servers { return newServers(list, s.idle, s.retry) }), nil
+	return s.table(o, key, func() *servers { return newServers(list, s.idle, s.retryAfter(list)) }), nil
 }
 
 // composePgSQL is composeQuery with select_function, which goes before the other old

@@ -9,76 +9,17 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
+
+	"postroad/internal/testkit"
 )
 
 // The tests in this file compare the tables that a server answers with those of
 // an installed Postfix that asks the same server.
-
-// daemon runs a server of its own for a test, and ends it.
-func daemon(t *testing.T, network, address string, command ...string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v; its Debian package must be installed", err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	for range 200 {
-		if c, err := net.Dial(network, address); err == nil {
-			c.Close()
-			return cmd
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("%s does not listen on %s", command[0], address)
-	return nil
-}
-
-// freeze stops a process until it gets SIGCONT, and waits until all of its
-// threads stand.
-func freeze(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", cmd.Process.Pid))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no process %d: %v", cmd.Process.Pid, err)
-		}
-		moving := false
-		for _, file := range files {
-			text, _ := os.ReadFile(file)
-			moving = moving || !strings.Contains(string(text), ") T ")
-		}
-		if !moving {
-			return
-		}
-	}
-}
-
-// freePort returns a port of the loopback interface.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
 
 // theirs is what Postfix says of one key, in the words of outcome; the text of
 // an error is its own.
@@ -261,11 +202,17 @@ func TestOracleServers(t *testing.T) {
 	agree(t, dir, "socketmap:inet:"+socketmap+":map", keys)
 }
 
+// startMemcached starts a memcached on a port.
+func startMemcached(t *testing.T, port string) *testkit.Daemon {
+	t.Helper()
+	return testkit.StartDaemon(t, "tcp", "127.0.0.1:"+port, "memcached", "-l", "127.0.0.1", "-p", port, "-u", "nobody", "-U", "0")
+}
+
 func TestOracleMemcached(t *testing.T) {
 	t.Parallel()
 	dir := oracleDir(t)
-	port := freePort(t)
-	daemon(t, "tcp", "127.0.0.1:"+port, "memcached", "-l", "127.0.0.1", "-p", port, "-u", "nobody", "-U", "0")
+	port := strconv.Itoa(testkit.FreePort(t))
+	startMemcached(t, port)
 	r := rand.New(rand.NewPCG(7, 8))
 	keys := hostileKeys(r, 400)
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -311,22 +258,24 @@ func TestOracleMemcachedAway(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "memcached.sock")
-	start := func() *exec.Cmd {
-		return daemon(t, "unix", socket, "memcached", "-s", socket, "-u", "root")
-	}
-	server := start()
+	server := testkit.Memcached(t, socket)
 	tab := openSpec(t, "memcache:"+writeFile(t, dir, "m.cf", "memcache = unix:"+socket+"\ntimeout = 1\n"))
 	want(t, "a server", outcome(tab, "key"), missing)
-	freeze(t, server)
+	server.Pause()
 	want(t, "a stopped server", outcome(tab, "key"), "!in time")
-	server.Process.Signal(syscall.SIGCONT)
+	server.Resume()
 	want(t, "a server that goes on", outcome(tab, "key"), missing)
-	server.Process.Kill()
-	server.Wait()
+	server.Kill()
+	want(t, "no socket", outcome(tab, "key"), "!No such file")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
 	want(t, "a dead server", outcome(tab, "key"), "!refused")
 	os.Remove(socket)
-	want(t, "no socket", outcome(tab, "key"), "!No such file")
-	start()
+	server.Start()
 	want(t, "a new server", outcome(tab, "key"), missing)
 }
 
@@ -380,27 +329,23 @@ func underLoad(t *testing.T, tab Table, key, value string, steps []step) {
 func TestOracleMemcachedLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	port := freePort(t)
-	start := func() *exec.Cmd {
-		return daemon(t, "tcp", "127.0.0.1:"+port, "memcached", "-l", "127.0.0.1", "-p", port, "-u", "nobody", "-U", "0")
-	}
-	server := start()
+	port := strconv.Itoa(testkit.FreePort(t))
+	server := startMemcached(t, port)
 	source := writeFile(t, dir, "backup", "key value\n")
 	settings := "memcache = inet:127.0.0.1:" + port + "\ntimeout = 1\nmax_try = 1\n"
 	fill := openSpec(t, "memcache:"+writeFile(t, dir, "fill.cf", settings+"backup = texthash:"+source))
 	tab := openSpec(t, "memcache:"+writeFile(t, dir, "plain.cf", settings))
-	restart := func() { server = start(); outcome(fill, "key") }
 	outcome(fill, "key")
 	underLoad(t, tab, "key", "value", []step{
 		{"up", func() {}, true},
-		{"stopped", func() { freeze(t, server) }, false},
-		{"goes on", func() { server.Process.Signal(syscall.SIGCONT) }, true},
+		{"stopped", server.Pause, false},
+		{"goes on", server.Resume, true},
 	})
-	server.Process.Kill()
-	server.Wait()
-	restart()
+	server.Kill()
+	server.Start()
+	outcome(fill, "key")
 	underLoad(t, tab, "key", "value", []step{
 		{"up", func() {}, true},
-		{"killed", func() { server.Process.Kill(); server.Wait() }, false},
+		{"killed", server.Kill, false},
 	})
 }

@@ -75,11 +75,22 @@ func (s *Set) OpenFor(spec string, use Use) (Table, error) {
 		return nil, err
 	}
 	if err != nil {
-		o.warnf("%s is unavailable. %v", spec, err)
+		o.warnf("%s is unavailable. %v%s", spec, err, o.place(spec))
 		t = newStandIn(spec, err, func() (Table, error) { return Open(spec, o) })
 	}
 	s.open[key] = t
 	return t, nil
+}
+
+// place is where the configuration names a table, to go behind a message.
+func (o *Options) place(spec string) string {
+	if o.Place == nil {
+		return ""
+	}
+	if place := o.Place(spec); place != "" {
+		return " (" + place + ")"
+	}
+	return ""
 }
 
 // Maps opens the tables of a parameter. The tables that local(8) and

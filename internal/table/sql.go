@@ -32,12 +32,30 @@ func openSQL(typ, name string, o *Options, compose func(c *clientConfig) string)
 	query := compose(c)
 	if typ != "sqlite" {
 		s.idle = time.Duration(c.number("idle_interval", 60, 1)) * time.Second
-		s.retry = time.Duration(c.number("retry_interval", 60, 1)) * time.Second
+		s.retry = time.Duration(c.number("retry_interval", 0, 1)) * time.Second
 	}
 	if s.query, err = newQuerySpec(s.spec, c, o, query); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Defaults of retry_interval. Postfix has the first one for all. Where there is no
+// other server, a restart of the only one must not put mail off for a minute.
+const (
+	retryOther = time.Minute
+	retryOnly  = 5 * time.Second
+)
+
+// retryAfter is for how long one of these servers is left alone when it is down.
+func (s *sqlSettings) retryAfter(list []*server) time.Duration {
+	switch {
+	case s.retry > 0:
+		return s.retry
+	case len(list) == 1:
+		return retryOnly
+	}
+	return retryOther
 }
 
 // table makes the table of the servers of a login.

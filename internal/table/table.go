@@ -76,6 +76,9 @@ type Options struct {
 	// Param returns a parameter of main.cf, for tables like "mysql:name" whose
 	// settings are the parameters name_hosts, name_query and so on.
 	Param func(name string) (value string, ok bool)
+	// Place returns where the configuration names a table, for messages; nil, or an
+	// empty text, when that is not known.
+	Place func(spec string) string
 
 	// depth counts tables that were opened for the list of another table.
 	depth int

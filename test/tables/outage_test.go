@@ -52,22 +52,46 @@ type site struct {
 	port int
 }
 
-// startSite starts Postroad with the maps in a database of a type at an address.
-func startSite(t *testing.T, kind, hosts string) *site {
+// siteDir makes a directory that mail_owner can get to.
+func siteDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tables")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o755))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	s := &site{dir: dir, port: l.Addr().(*net.TCPAddr).Port}
-	must(t, l.Close())
-	spec := func(name string) string { return "proxy:" + kind + ":" + filepath.Join(dir, name+".cf") }
-	for name, query := range queries {
-		text := fmt.Sprintf("hosts = %s\nuser = mail\npassword = secret\ndbname = mail\nretry_interval = 1\nquery = %s\n", hosts, query)
-		must(t, os.WriteFile(filepath.Join(dir, name+".cf"), []byte(text), 0o600))
+	return dir
+}
+
+// specs has the tables of a site by the name of the map.
+type specs map[string]string
+
+// settings writes the files of client settings for the maps, where common settings
+// come first.
+func settings(t *testing.T, dir, kind, common string, each map[string]string) specs {
+	t.Helper()
+	all := specs{}
+	for name, text := range each {
+		path := filepath.Join(dir, name+".cf")
+		must(t, os.WriteFile(path, []byte(common+text+"\n"), 0o600))
+		all[name] = "proxy:" + kind + ":" + path
 	}
+	return all
+}
+
+// sql has the maps in a database of a type at an address.
+func sql(t *testing.T, dir, kind, hosts string) specs {
+	t.Helper()
+	each := map[string]string{}
+	for name, query := range queries {
+		each[name] = "query = " + query
+	}
+	return settings(t, dir, kind, "hosts = "+hosts+"\nuser = mail\npassword = secret\ndbname = mail\nretry_interval = 1\n", each)
+}
+
+// startSite starts Postroad in a directory with these maps, and more lines of main.cf.
+func startSite(t *testing.T, dir string, maps specs, lines ...string) *site {
+	t.Helper()
+	s := &site{dir: dir, port: testkit.FreePort(t)}
 	main := fmt.Sprintf(`compatibility_level = 3.11
 myhostname = mx.example.test
 mydestination =
@@ -89,7 +113,7 @@ smtpd_hard_error_limit = 100000
 smtpd_client_connection_rate_limit = 0
 minimal_backoff_time = 1s
 queue_run_delay = 1s
-`, dir, spec("domains"), spec("mailboxes"), spec("aliases"))
+`, dir, maps["domains"], maps["mailboxes"], maps["aliases"]) + strings.Join(lines, "\n") + "\n"
 	master := fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\nrewrite unix - - n - - trivial-rewrite\n"+
 		"bounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\ndiscard unix - - n - - discard\nerror unix - - n - - error\nretry unix - - n - - error\n", s.port)
 	etc := filepath.Join(dir, "etc")
@@ -121,8 +145,12 @@ func eventually(t *testing.T, what string, done func() bool) {
 
 // ask offers a message and returns the code of the reply that decides: the one to
 // RCPT, or to the message. 0 means that the session broke.
-func (s *site) ask(rcpt string) int {
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+func (s *site) ask(rcpt string) int { return s.askFrom("127.0.0.1", rcpt) }
+
+// askFrom is ask by a client with this address.
+func (s *site) askFrom(client, rcpt string) int {
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
+	conn, err := from.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
 	if err != nil {
 		return 0
 	}
@@ -168,97 +196,180 @@ func (c *tally) add(code int) {
 	}
 }
 
-// TestDatabaseOutage kills and stops a database while mail flows: known recipients
-// are never refused, unknown ones never accepted, what was accepted is delivered
-// and nothing bounces.
-func TestDatabaseOutage(t *testing.T) {
-	for _, kind := range []struct {
-		name  string
-		start func(testing.TB, ...string) *sqlkit.Server
-	}{{"mysql", sqlkit.MariaDB}, {"pgsql", sqlkit.PostgreSQL}} {
-		t.Run(kind.name, func(t *testing.T) {
-			t.Parallel()
-			db := kind.start(t)
-			db.Run(schema)
-			s := startSite(t, kind.name, fmt.Sprintf("inet:127.0.0.1:%d", db.Port))
-			outage(t, s, db)
-		})
-	}
+// source is where the maps of a site are, and what can happen to it.
+type source struct {
+	maps                       specs
+	kill, start, pause, resume func()
+	// add adds the user "new".
+	add func()
+	// waiting is how many lookups wait for a server that hangs; nil for a source
+	// that is not waited for so long.
+	waiting func() int
 }
 
-// TestDatabaseGarbage asks servers that talk nonsense: mail is put off.
-func TestDatabaseGarbage(t *testing.T) {
-	t.Parallel()
-	for _, kind := range []string{"mysql", "pgsql"} {
-		s := startSite(t, kind, "inet:"+sqlkit.Babble(t, "220 hello\r\n\x00\xff", 1<<16))
-		for _, rcpt := range []string{"known@example.test", "nobody@example.test"} {
-			if code := s.ask(rcpt); code/100 != 4 {
-				t.Errorf("%s, %s: %d", kind, rcpt, code)
-			}
+// database is a source in an SQL server.
+func database(start func(testing.TB, ...string) *sqlkit.Server, kind string) func(*testing.T, string) *source {
+	return func(t *testing.T, dir string) *source {
+		db := start(t)
+		db.Run(schema)
+		return &source{
+			maps: sql(t, dir, kind, fmt.Sprintf("inet:127.0.0.1:%d", db.Port)),
+			kill: db.Kill, start: db.Start, pause: db.Pause, resume: db.Resume,
+			add: func() { db.Run("INSERT INTO mailbox VALUES ('new@example.test', 'new/', 1)") },
 		}
 	}
 }
 
-// outage is the course of TestDatabaseOutage.
-func outage(t *testing.T, s *site, db *sqlkit.Server) {
-	var known, unknown tally
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	for i := range 4 {
-		// goroutine: ends when stop is closed.
-		clients.Go(func() {
+// TestOutage kills and stops what has the tables while mail flows: known recipients
+// are never refused, unknown ones never accepted, what was accepted is delivered
+// and nothing bounces.
+func TestOutage(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		make func(*testing.T, string) *source
+	}{
+		{"mysql", database(sqlkit.MariaDB, "mysql")}, {"pgsql", database(sqlkit.PostgreSQL, "pgsql")},
+		{"ldap", ldapSource}, {"memcache", memcacheSource}, {"sqlite", sqliteSource}, {"tcp", tcpSource}, {"socketmap", socketmapSource},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			dir := siteDir(t)
+			from := kind.make(t, dir)
+			outage(t, startSite(t, dir, from.maps), from)
+		})
+	}
+}
+
+// load is mail to known and to unknown users that clients send until it is stopped.
+type load struct {
+	t              *testing.T
+	known, unknown tally
+	done           chan struct{}
+	clients        sync.WaitGroup
+}
+
+// clients is how many send mail at a time.
+const clients = 8
+
+// startLoad starts the clients.
+func startLoad(t *testing.T, s *site, known ...string) *load {
+	l := &load{t: t, done: make(chan struct{})}
+	for i := range clients {
+		// goroutine: ends when done is closed.
+		l.clients.Go(func() {
 			for n := i; ; n++ {
 				select {
-				case <-stop:
+				case <-l.done:
 					return
 				default:
 				}
 				if n%3 == 0 {
-					unknown.add(s.ask("nobody@example.test"))
+					l.unknown.add(s.ask("nobody@example.test"))
 				} else {
-					known.add(s.ask([]string{"known@example.test", "list@example.test"}[n%2]))
+					l.known.add(s.ask(known[n%len(known)]))
 				}
 			}
 		})
 	}
-	more := func(what string, count *atomic.Int64) {
-		t.Helper()
-		from := count.Load()
-		eventually(t, what, func() bool { return count.Load() >= from+5 })
+	return l
+}
+
+// more waits until a count has grown.
+func (l *load) more(what string, count *atomic.Int64) {
+	l.t.Helper()
+	from := count.Load()
+	eventually(l.t, what, func() bool { return count.Load() >= from+3 })
+}
+
+// stop ends the load, and looks for answers that must not be.
+func (l *load) stop() {
+	l.t.Helper()
+	close(l.done)
+	l.clients.Wait()
+	k, u := &l.known, &l.unknown
+	if k.never.Load() > 0 || u.good.Load() > 0 || k.broken.Load()+u.broken.Load() > 0 {
+		l.t.Errorf("known users: %d refused; unknown ones: %d accepted; %d sessions broken", k.never.Load(), u.good.Load(), k.broken.Load()+u.broken.Load())
 	}
-	more("mail is accepted", &known.good)
-	more("unknown users are refused", &unknown.never)
-	db.Kill()
-	more("without the database mail is put off", &known.later)
-	more("so is that to unknown users", &unknown.later)
-	db.Start()
-	more("mail is accepted again", &known.good)
-	db.Pause()
-	more("with a database that hangs mail is put off", &known.later)
-	db.Resume()
-	more("mail is accepted after that", &known.good)
-	more("and unknown users are refused", &unknown.never)
-	close(stop)
-	clients.Wait()
-	if n := s.ask("new@example.test"); n/100 != 5 {
-		t.Errorf("a user who is not there: %d", n)
-	}
-	db.Run("INSERT INTO mailbox VALUES ('new@example.test', 'new/', 1)")
-	if n := s.ask("new@example.test"); n != 250 {
-		t.Errorf("a user who has just been added: %d", n)
-	}
-	known.good.Add(1)
-	if known.never.Load() > 0 || unknown.good.Load() > 0 || known.broken.Load()+unknown.broken.Load() > 0 {
-		t.Errorf("known users: %d refused; unknown ones: %d accepted; %d sessions broken", known.never.Load(), unknown.good.Load(), known.broken.Load()+unknown.broken.Load())
-	}
+	l.t.Logf("accepted %d, put off %d and %d, refused %d", k.good.Load(), k.later.Load(), u.later.Load(), u.never.Load())
+}
+
+// settled waits until as many messages as were accepted are delivered, and looks
+// for bounces.
+func (s *site) settled(t *testing.T, accepted int64) {
+	t.Helper()
 	var log string
 	eventually(t, "everything is delivered", func() bool {
 		data, err := os.ReadFile(filepath.Join(s.dir, "log"))
 		log = string(data)
-		return err == nil && int64(strings.Count(log, "status=sent")) >= known.good.Load()
+		return err == nil && int64(strings.Count(log, "status=sent")) >= accepted
 	})
 	if strings.Contains(log, "status=bounced") || strings.Contains(log, "secret") {
 		t.Errorf("something bounced, or the log has the password:\n%s", log)
 	}
-	t.Logf("accepted %d, put off %d and %d, refused %d", known.good.Load(), known.later.Load(), unknown.later.Load(), unknown.never.Load())
+}
+
+// outage is the course of TestOutage.
+func outage(t *testing.T, s *site, from *source) {
+	l := startLoad(t, s, "known@example.test", "list@example.test")
+	known, unknown := &l.known, &l.unknown
+	l.more("mail is accepted", &known.good)
+	l.more("unknown users are refused", &unknown.never)
+	from.kill()
+	l.more("without its tables mail is put off", &known.later)
+	l.more("so is that to unknown users", &unknown.later)
+	from.start()
+	l.more("mail is accepted again", &known.good)
+	from.pause()
+	if from.waiting == nil {
+		l.more("when they hang mail is put off", &known.later)
+	} else {
+		eventually(t, "when they hang mail waits", func() bool { return from.waiting() >= clients })
+	}
+	from.resume()
+	l.more("mail is accepted after that", &known.good)
+	l.more("and unknown users are refused", &unknown.never)
+	l.stop()
+	if n := s.ask("new@example.test"); n/100 != 5 {
+		t.Errorf("a user who is not there: %d", n)
+	}
+	from.add()
+	if n := s.ask("new@example.test"); n != 250 {
+		t.Errorf("a user who has just been added: %d", n)
+	}
+	s.settled(t, known.good.Load()+1)
+}
+
+// TestGarbage asks servers that talk nonsense, and a database file that is none:
+// mail is put off.
+func TestGarbage(t *testing.T) {
+	const noise = "\x00\xffhello\r\n"
+	babble := func(t *testing.T) string { return sqlkit.Babble(t, noise, 1<<16) }
+	same := func(spec string) specs { return specs{"domains": spec, "mailboxes": spec, "aliases": spec} }
+	for name, maps := range map[string]func(t *testing.T, dir string) specs{
+		"mysql": func(t *testing.T, dir string) specs { return sql(t, dir, "mysql", "inet:"+babble(t)) },
+		"pgsql": func(t *testing.T, dir string) specs { return sql(t, dir, "pgsql", "inet:"+babble(t)) },
+		"ldap": func(t *testing.T, dir string) specs {
+			return settings(t, dir, "ldap", "server_host = ldap://"+babble(t)+"\nsearch_base = dc=test\n", filters)
+		},
+		"memcache": func(t *testing.T, dir string) specs {
+			return settings(t, dir, "memcache", "memcache = inet:"+babble(t)+"\nmax_try = 1\n", formats)
+		},
+		"sqlite": func(t *testing.T, dir string) specs {
+			must(t, os.WriteFile(filepath.Join(dir, "db"), []byte(strings.Repeat(noise, 5000)), 0o644))
+			return sqliteMaps(t, dir)
+		},
+		"tcp":       func(t *testing.T, _ string) specs { return same("tcp:" + babble(t)) },
+		"socketmap": func(t *testing.T, _ string) specs { return same("socketmap:inet:" + babble(t) + ":map") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := siteDir(t)
+			s := startSite(t, dir, maps(t, dir))
+			for _, rcpt := range []string{"known@example.test", "nobody@example.test"} {
+				if code := s.ask(rcpt); code/100 != 4 {
+					t.Errorf("%s: %d", rcpt, code)
+				}
+			}
+		})
+	}
 }

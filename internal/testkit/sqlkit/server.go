@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -43,7 +41,7 @@ func newServer(t testing.TB, account string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, Dir: dir, account: account, Port: freePort(t)}
+	s := &Server{t: t, Dir: dir, account: account, Port: testkit.FreePort(t)}
 	t.Cleanup(func() {
 		s.Kill()
 		os.RemoveAll(dir)
@@ -58,21 +56,6 @@ func newServer(t testing.TB, account string) *Server {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// freePort returns a port that is free, and that the system does not give to others
-// while the server is down.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 // identity is the account's user and group.
@@ -187,23 +170,8 @@ func (s *Server) Pause() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for _, pid := range s.processes() {
-		testkit.Poll(ctx, time.Millisecond, func() bool { return allStopped(pid) })
+		testkit.Poll(ctx, time.Millisecond, func() bool { return testkit.AllStopped(pid) })
 	}
-}
-
-// allStopped tells whether all threads of a process have stopped.
-func allStopped(pid int) bool {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return true
-	}
-	for _, thread := range threads {
-		id, _ := strconv.Atoi(thread.Name())
-		if stat, err := testkit.ReadStat(id); err == nil && stat.State != 'T' && stat.State != 'Z' {
-			return false
-		}
-	}
-	return true
 }
 
 // Resume ends Pause.

@@ -101,6 +101,9 @@ func TestHostile(t *testing.T) {
 		if len(r.Lost) > 0 || len(r.Broken) > 0 || r.Acked == 0 || r.Attack.Letters == 0 {
 			t.Errorf("%s: lost %q, damaged %q of %d, %d under attack", s.Name, r.Lost, r.Broken, r.Acked, r.Attack.Letters)
 		}
+		if s.Name != "postfix" && (r.Before.Goroutines == 0 || r.Before.OpenFiles == 0 || r.During.Goroutines <= r.Before.Goroutines) {
+			t.Errorf("%s: its metrics: before %+v, during %+v", s.Name, r.Before, r.During)
+		}
 		if r.Crowd[0] > 100 || r.Crowd[1] == 0 {
 			t.Errorf("%s: one address had %d connections, %d were refused", s.Name, r.Crowd[0], r.Crowd[1])
 		}

@@ -184,6 +184,7 @@ func newProbe(t *testing.T, cfg *postconf.Config, svc *postconf.Service) *probe 
 	srv.Space, srv.Names, srv.Lists.Xclient = nil, nil, everybody{}
 	srv.Settings.ErrorSleep, srv.Settings.HardErrorLimit = 0, 1000
 	srv.Lists.Filters, srv.Settings.ProxyFilter = smtpd.Filters{}, "" // nobody is there
+	srv.Lists.Commands = nil                                          // nor is the file of smtpd_command_filter, which explain does not look through
 	return &probe{srv}
 }
 

@@ -19,7 +19,7 @@
 //  2. A filter that failed is not spoken to again in its session. Its default
 //     action (milter_default_action, or its own) answers in its place.
 //  3. A packet, the number of packets in an answer and the time for each of them
-//     are bounded, whatever the filter sends.
+//     and for all of them are bounded, whatever the filter sends.
 //  4. A message is sent piece by piece: the memory of a filter is a header field
 //     and one chunk of body.
 //  5. Events and macros are those that the negotiated version knows, in the order

@@ -1,6 +1,9 @@
 package milter
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // happening is an event as it is reported to one filter.
 type happening struct {
@@ -62,7 +65,12 @@ func (f *filter) exchange(h *happening, macros []string, in *inbox) *Reply {
 	if h.unanswered&f.events != 0 {
 		return nil
 	}
+	end := time.Now().Add(maxPatience * f.patience)
 	for range maxReplies {
+		if time.Now().After(end) {
+			f.fail("no answer to event %s after %v", nameOf(commandNames, h.cmd, "(unknown MTA event)"), maxPatience*f.patience)
+			return f.standing
+		}
 		cmd, data, ok := f.receive(h.cmd)
 		if !ok {
 			return f.standing

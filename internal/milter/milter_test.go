@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -316,6 +317,41 @@ func TestSlowDrip(t *testing.T) {
 			t.Errorf("%v after %v", r, time.Since(start))
 		}
 	})
+}
+
+// TestForeverBusy has a filter that gives a sign of life in time, again and again,
+// and one that sends a new body in that way.
+func TestForeverBusy(t *testing.T) {
+	t.Parallel()
+	for name, packet := range map[string][]byte{"signs": {0, 0, 0, 1, replyProgress}, "body": {0, 0, 0, 2, replyBody, 'x'}} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			// goroutine: the filter's ears; ends with the connection.
+			wg.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
+			// goroutine: its answer; ends with the connection.
+			wg.Go(func() {
+				for {
+					time.Sleep(290 * time.Second)
+					if _, err := theirs.Write(packet); err != nil {
+						return
+					}
+				}
+			})
+			f := &filter{
+				ctx: t.Context(), cfg: config(t, ""), svc: &service{name: "inet:0", action: "tempfail"}, conn: ours, unarm: func() bool { return true },
+				r: bufio.NewReader(ours), w: bufio.NewWriter(ours), state: stateMessage, patience: 300 * time.Second,
+			}
+			p, start := &paper{text: letter}, time.Now()
+			in := &inbox{editor: p}
+			r := f.exchange(&happening{cmd: cmdEndOfBody, stage: stageEndOfData}, nil, in)
+			in.discard()
+			if took := time.Since(start); r == nil || r.Text != textTempfail || took > 66*time.Minute || p.bodies != 0 {
+				t.Errorf("%s: %v after %v, %d bodies left", name, r, took, p.bodies)
+			}
+		})
+	}
 }
 
 // TestCancelled ends the context while a filter thinks.

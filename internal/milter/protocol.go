@@ -158,6 +158,9 @@ const (
 	maxPacket = 1<<20 + 1<<10
 	// maxReplies bounds the packets of one answer, signs of life included.
 	maxReplies = 100_000
+	// maxPatience bounds the time of a whole answer, in time limits of one packet:
+	// a filter that gives signs of life may work for an hour at the defaults.
+	maxPatience = 12
 	// maxEdits and maxEditBytes bound what a filter asks to be changed, the body
 	// left out.
 	maxEdits     = 10_000

@@ -54,6 +54,8 @@ type Settings struct {
 	DelayOpen         bool     `postconf:"smtpd_delay_open_until_valid_rcpt"`
 	SoftBounce        bool     `postconf:"soft_bounce"`
 
+	// ParentMatches names the lists in which a domain stands for those below it.
+	ParentMatches []string `postconf:"parent_domain_matches_subdomains"`
 	// DebugPeers are the clients whose dialogue is logged, when the level is not 0.
 	DebugPeers []string `postconf:"debug_peer_list"`
 	DebugLevel int      `postconf:"debug_peer_level"`

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"postroad/internal/event"
@@ -73,7 +74,7 @@ func (b *viewBuilder) hosts(param string, items []string) HostMatcher {
 	if len(items) == 0 {
 		return nil
 	}
-	list, err := b.tables.HostList(param, items, false)
+	list, err := b.tables.HostList(param, items, slices.Contains(b.srv.Settings.ParentMatches, param))
 	b.note(true, err)
 	if err != nil {
 		return nil

@@ -1,10 +1,13 @@
 package campaign
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
@@ -50,6 +53,22 @@ type Usage struct {
 	// Files are open descriptors, Resident is memory in KiB, Threads those of the
 	// kernel; all processes together.
 	Files, Resident, Threads int
+	// Goroutines and OpenFiles are what Postroad itself says about them in its
+	// metrics; 0 with a server that has none.
+	Goroutines, OpenFiles int
+	// Heap and Stacks are its memory for objects, garbage included, and for the
+	// stacks of goroutines, Next the size of the heap at which garbage is collected,
+	// in KiB.
+	Heap, Stacks, Next int
+}
+
+// slack is how much more than before the attack may be in use after it: good mail
+// is on its way all the time.
+const slack = 10
+
+// back tells whether everything that is not memory is as it was before.
+func (u Usage) back(before Usage) bool {
+	return u.Files <= before.Files+slack && u.Goroutines <= before.Goroutines+2*slack && u.OpenFiles <= before.OpenFiles+slack
 }
 
 // HostileReport is what came of a hostile campaign.
@@ -115,7 +134,11 @@ minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 queue_run_delay = 1s
 transport_retry_time = 1s
+postroad_metrics_listen = METRICS
 `
+
+// metricsPort is where the server under attack shows its metrics.
+const metricsPort = ":9154"
 
 // hostileMaster has a service for all, and one with few processes.
 const hostileMaster = `smtp      inet  n       -       n       -       15000   smtpd
@@ -151,14 +174,14 @@ func hostile(ctx context.Context, b *box.Box, input json.RawMessage) (any, error
 	if rep.Calm = sendGood(ctx, b, ledger, plan, plan.Calm, nil); rep.Calm.Letters == 0 {
 		return nil, withLog(b, fmt.Errorf("no good mail even in calm"))
 	}
-	rep.Before = usage(b)
+	rep.Before = usage(ctx, b)
 	crowd := startCrowd(ctx, b, plan)
 	during := make(chan Usage, 1)
 	// goroutine: looks at the server in the middle of the attack; ends then.
 	go func() {
 		testkit.Pause(ctx, plan.Attack*2/3)
 		rep.Open = int(crowd.open.Load())
-		during <- usage(b)
+		during <- usage(ctx, b)
 	}()
 	rep.Attack = sendGood(ctx, b, ledger, plan, plan.Attack, rep)
 	rep.During = <-during
@@ -183,7 +206,7 @@ func hostile(ctx context.Context, b *box.Box, input json.RawMessage) (any, error
 
 // stageHostile writes the configuration and opens the remote server.
 func stageHostile(ctx context.Context, b *box.Box, l *testkit.Ledger, plan HostilePlan) error {
-	main := strings.ReplaceAll(hostileMain, "PATIENCE", fmt.Sprint(int(plan.Patience.Seconds())))
+	main := strings.NewReplacer("PATIENCE", fmt.Sprint(int(plan.Patience.Seconds())), "METRICS", box.ServerIP+metricsPort).Replace(hostileMain)
 	if err := stageServer(ctx, b, l, main); err != nil {
 		return err
 	}
@@ -283,9 +306,45 @@ func overflows() int {
 	return 0
 }
 
+// metricRows are the metrics that are looked at, and what they are divided by.
+var metricRows = map[string]struct {
+	field func(*Usage) *int
+	unit  int
+}{
+	"go_goroutines":                 {func(u *Usage) *int { return &u.Goroutines }, 1},
+	"process_open_fds":              {func(u *Usage) *int { return &u.OpenFiles }, 1},
+	"go_memstats_heap_alloc_bytes":  {func(u *Usage) *int { return &u.Heap }, 1024},
+	"go_memstats_stack_inuse_bytes": {func(u *Usage) *int { return &u.Stacks }, 1024},
+	"go_memstats_next_gc_bytes":     {func(u *Usage) *int { return &u.Next }, 1024},
+}
+
+// metric asks the server for its metrics and adds those that it has. A server that
+// has none, or no time, says nothing.
+func (u *Usage) metric(ctx context.Context, b *box.Box) {
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return b.Dial(ctx, "198.51.100.9", addr) }}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+box.ServerIP+metricsPort+"/metrics", nil)
+	if err != nil {
+		return
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		row, known := metricRows[name]
+		if n, err := strconv.ParseFloat(value, 64); known && err == nil {
+			*row.field(u) = int(n) / row.unit
+		}
+	}
+}
+
 // usage looks at the server's processes.
-func usage(b *box.Box) Usage {
+func usage(ctx context.Context, b *box.Box) Usage {
 	var u Usage
+	u.metric(ctx, b)
 	pids, err := b.Processes()
 	if err != nil {
 		return u
@@ -309,8 +368,8 @@ func released(ctx context.Context, b *box.Box, rep *HostileReport) error {
 	wait, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	ok := testkit.Poll(wait, 100*time.Millisecond, func() bool {
-		rep.Released = usage(b)
-		return rep.Released.Files <= rep.Before.Files+10 && countLog(b, rep) == nil && rep.Counted["connect from"] == rep.Counted["disconnect from"]
+		rep.Released = usage(ctx, b)
+		return rep.Released.back(rep.Before) && countLog(b, rep) == nil && rep.Counted["connect from"] == rep.Counted["disconnect from"]
 	})
 	if !ok {
 		return fmt.Errorf("before the attack the server had %+v, a minute after it %+v; sessions: %v", rep.Before, rep.Released, rep.Counted)

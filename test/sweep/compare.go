@@ -23,6 +23,7 @@ var differences = []difference{
 	{regexp.MustCompile(`^warning: support for restriction "permit_mx_backup" will be removed .*`), "", "3.11 says so at each use; here once, when the configuration is read"},
 	{regexp.MustCompile(` sasl_(method|username|sender)=\S+`), "", "3.10 names the login in every line about an action"},
 	{regexp.MustCompile(`^NOQUEUE: ((?:lost connection|timeout|too many errors) after )`), "$1", "3.10 names the message of a session that was lost"},
+	{regexp.MustCompile(`(connect to [^\s\[]+\[)[0-9a-f.:]+(\]:\d+: )`), "${1}ADDR$2", "which address of a host is the last one tried is chance"},
 	{regexp.MustCompile(`queued as [0-9A-Za-z]+`), "queued as QID", "a queue id"},
 	{regexp.MustCompile(`^(?:[0-9A-F]{6,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{12,}): `), "QID: ", "a queue id"},
 	{regexp.MustCompile(`^using backwards-compatible default setting .*`), "", "said once for a configuration, when it is read"},

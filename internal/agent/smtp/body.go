@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"postroad/internal/event"
@@ -35,11 +36,13 @@ func (x *xfer) content(ctx context.Context) {
 	}
 	cut := err
 	if err == nil {
+		start := len(s.out)
 		s.out = append(s.out, ".\r\n"...)
 		if !keep && s.feat&featPipelining != 0 {
 			s.out = append(s.out, "QUIT\r\n"...)
 			s.quitSent = true
 		}
+		s.say(s.out[start:])
 		err = s.flush(a.c.Settings.DataXferTimeout)
 		cut = err
 	}
@@ -114,7 +117,11 @@ func (x *xfer) verdict(ctx context.Context, cut bool) {
 
 // body sends the content. An error of ours wraps errLocal.
 func (x *xfer) body() error {
-	w := &bodyWriter{s: x.s, limit: x.a.c.Settings.LineLengthLimit, timeout: x.a.c.Settings.DataXferTimeout, start: true}
+	set := &x.a.c.Settings
+	w := &bodyWriter{s: x.s, limit: set.LineLengthLimit, timeout: set.DataXferTimeout, start: true}
+	if set.RequestDeadline && w.timeout > 0 {
+		w.rate, w.left = set.MinDataRate, w.timeout
+	}
 	content := x.a.d.Content
 	out := &x.a.c.Outgoing
 	if b := content.Bytes(); b != nil && !x.convert() && !out.needed() {
@@ -163,6 +170,10 @@ type bodyWriter struct {
 	length    int
 	folded    bool
 	err       error
+	// rate is smtp_min_data_rate, 0 without a deadline; left is what is left of
+	// the time for the request.
+	rate int
+	left time.Duration
 }
 
 // write takes the next piece of content.
@@ -249,9 +260,29 @@ func (w *bodyWriter) bytes(b []byte) {
 
 // room sends a full buffer.
 func (w *bodyWriter) room() {
-	if len(w.s.out) >= outBufSize && w.err == nil {
-		w.err = w.s.flush(w.timeout)
+	if len(w.s.out) < outBufSize || w.err != nil {
+		return
 	}
+	if w.rate == 0 {
+		w.err = w.s.flush(w.timeout)
+		return
+	}
+	w.err = w.metered()
+}
+
+// metered sends a full buffer under smtp_per_request_deadline: all of the content
+// has the time limit of one write, and what was sent gives back the time that it
+// takes at smtp_min_data_rate. Only the server's time counts.
+func (w *bodyWriter) metered() error {
+	if w.left <= 0 {
+		return os.ErrDeadlineExceeded
+	}
+	n, start := len(w.s.out), time.Now()
+	if err := w.s.flush(w.left); err != nil {
+		return err
+	}
+	w.left = min(w.left-time.Since(start)+time.Duration(n)*time.Second/time.Duration(w.rate), w.timeout)
+	return nil
 }
 
 // finish ends the last line.

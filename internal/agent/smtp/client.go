@@ -27,6 +27,11 @@ type Matcher interface {
 	Match(ctx context.Context, name string) (bool, error)
 }
 
+// HostMatcher is a list of hosts; *table.MatchList is one.
+type HostMatcher interface {
+	MatchHost(ctx context.Context, name string, addr netip.Addr) (bool, error)
+}
+
 // Dialer makes connections; local may be nil.
 type Dialer func(ctx context.Context, network, address string, local net.Addr) (net.Conn, error)
 
@@ -59,6 +64,8 @@ type Config struct {
 	// CacheAlways lists the destinations whose connections are always kept; nil
 	// for none.
 	CacheAlways Matcher
+	// Debug lists the servers with whom the dialogue is logged; nil for none.
+	Debug HostMatcher
 	// Outgoing is what is done to mail on its way out.
 	Outgoing Outgoing
 	// Pass hands recipients to another transport, as in agent.Deps; nil knows none.

@@ -98,7 +98,9 @@ type replyReader struct {
 	multi   []byte // the lines of a reply of several lines
 	// filter, when not nil, replaces a line.
 	filter func(line []byte) ([]byte, error)
-	long   []byte // the start of a line longer than the buffer
+	// heard, when not nil, is told every line as the server sent it.
+	heard func(line []byte)
+	long  []byte // the start of a line longer than the buffer
 }
 
 // reset starts over on another stream, dropping whatever was read ahead.
@@ -121,6 +123,9 @@ func (rr *replyReader) read(timeout time.Duration, each func(text []byte)) (repl
 			return reply{}, errReplyTooBig
 		}
 		clean(line)
+		if rr.heard != nil {
+			rr.heard(line)
+		}
 		if rr.filter != nil {
 			if line, err = rr.filter(line); err != nil {
 				return reply{}, err

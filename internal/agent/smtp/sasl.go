@@ -136,22 +136,25 @@ func (a *attempt) password(ctx context.Context, s *session) (user, password stri
 	return "", "", false, nil
 }
 
+// notShown stands in a log for what a login is made of.
+const notShown = "(not shown)"
+
 // authenticate runs one mechanism (RFC 4954 4, RFC 4616, RFC 2195).
 func (s *session) authenticate(mech, user, password string, timeout time.Duration) (reply, error) {
 	b64 := base64.StdEncoding.EncodeToString
 	if mech == "PLAIN" {
-		return s.command("AUTH PLAIN "+b64([]byte("\x00"+user+"\x00"+password)), timeout, nil)
+		return s.secret("AUTH PLAIN "+b64([]byte("\x00"+user+"\x00"+password)), "AUTH PLAIN "+notShown, timeout)
 	}
 	r, err := s.command("AUTH "+mech, timeout, nil)
 	if err != nil || r.code != 334 {
 		return r, err
 	}
 	if mech == "LOGIN" {
-		r, err = s.command(b64([]byte(user)), timeout, nil)
+		r, err = s.secret(b64([]byte(user)), notShown, timeout)
 		if err != nil || r.code != 334 {
 			return r, err
 		}
-		return s.command(b64([]byte(password)), timeout, nil)
+		return s.secret(b64([]byte(password)), notShown, timeout)
 	}
 	challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(r.text[min(4, len(r.text)):])))
 	if err != nil {
@@ -160,5 +163,5 @@ func (s *session) authenticate(mech, user, password string, timeout time.Duratio
 	}
 	mac := hmac.New(md5.New, []byte(password))
 	mac.Write(challenge)
-	return s.command(b64([]byte(user+" "+hex.EncodeToString(mac.Sum(nil)))), timeout, nil)
+	return s.secret(b64([]byte(user+" "+hex.EncodeToString(mac.Sum(nil)))), notShown, timeout)
 }

@@ -120,6 +120,7 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 	if c.ReplyFilter != nil {
 		s.rd.filter = s.replyFilter
 	}
+	c.watch(ctx, s)
 	return s, nil
 }
 
@@ -181,6 +182,19 @@ func (s *session) flush(timeout time.Duration) error {
 
 // command sends one line and reads the reply.
 func (s *session) command(line string, timeout time.Duration, each func([]byte)) (reply, error) {
+	s.say([]byte(line))
+	return s.exchange(line, timeout, each)
+}
+
+// secret is command for a line that nobody else may see; shown is what a log has
+// in its place.
+func (s *session) secret(line, shown string, timeout time.Duration) (reply, error) {
+	s.say([]byte(shown))
+	return s.exchange(line, timeout, nil)
+}
+
+// exchange sends a line and reads the reply.
+func (s *session) exchange(line string, timeout time.Duration, each func([]byte)) (reply, error) {
 	s.c.takeBuf(s)
 	s.out = append(append(s.out, line...), '\r', '\n')
 	if err := s.flush(timeout); err != nil {
@@ -243,6 +257,7 @@ func (s *session) quit() {
 	if s.dirty {
 		// A transaction that came to nothing is taken back.
 		if s.feat&featPipelining == 0 {
+			s.say([]byte("RSET\r\n"))
 			s.conn.Write([]byte("RSET\r\n"))
 			if _, err := s.read(timeout, nil); err != nil {
 				return
@@ -251,6 +266,7 @@ func (s *session) quit() {
 			text = "RSET\r\nQUIT\r\n"
 		}
 	}
+	s.say([]byte(text))
 	if _, err := s.conn.Write([]byte(text)); err != nil || s.c.Settings.SkipQuitResponse {
 		return
 	}

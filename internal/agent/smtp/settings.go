@@ -34,6 +34,11 @@ type Common struct {
 	Propagate []string `postconf:"propagate_unmatched_extensions"`
 	// BodyCheckSize is how much of a part the body checks see.
 	BodyCheckSize int64 `postconf:"body_checks_size_limit"`
+	// DebugPeers are servers with whom the dialogue is logged, unless DebugLevel is
+	// 0; ParentMatches names the lists in which a domain stands for those below it.
+	DebugPeers    []string `postconf:"debug_peer_list"`
+	DebugLevel    int      `postconf:"debug_peer_level"`
+	ParentMatches []string `postconf:"parent_domain_matches_subdomains"`
 	// QueueDir is where relative UNIX-domain sockets lie.
 	QueueDir string `postconf:"queue_directory"`
 }
@@ -76,6 +81,10 @@ type Settings struct {
 	DataInitTimeout time.Duration `postconf:"smtp_data_init_timeout,lmtp"`
 	// DataXferTimeout limits the time in which no content can be sent.
 	DataXferTimeout time.Duration `postconf:"smtp_data_xfer_timeout,lmtp"`
+	// RequestDeadline makes that the limit for all of the content, plus the time
+	// that it takes at MinDataRate bytes a second. A reply always has one limit.
+	RequestDeadline bool `postconf:"smtp_per_request_deadline,lmtp"`
+	MinDataRate     int  `postconf:"smtp_min_data_rate,lmtp"`
 	// DataDoneTimeout limits the wait for the reply to the final dot.
 	DataDoneTimeout time.Duration `postconf:"smtp_data_done_timeout,lmtp"`
 	// DeferIfNoMXAddress defers when no mail exchanger has an address.

@@ -85,6 +85,13 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 			cfg.CacheAlways = list
 		}
 	}
+	if len(cfg.Common.DebugPeers) > 0 && cfg.Common.DebugLevel > 0 {
+		list, err := d.Tables.HostList("debug_peer_list", cfg.Common.DebugPeers, slices.Contains(cfg.Common.ParentMatches, "debug_peer_list"))
+		fatal(err)
+		if err == nil {
+			cfg.Debug = list
+		}
+	}
 	for _, text := range set.RequirePolicy {
 		item := RequireItem{Text: text}
 		if strings.Contains(text, ":") {

@@ -160,6 +160,7 @@ func (x *xfer) fill() {
 // append adds the command of the current stage to the write buffer.
 func (x *xfer) append() {
 	s := x.s
+	start := len(s.out)
 	switch x.send {
 	case stReset:
 		s.out = append(s.out, "RSET"...)
@@ -180,6 +181,7 @@ func (x *xfer) append() {
 		s.out = append(s.out, "DATA"...)
 	}
 	s.out = append(s.out, '\r', '\n')
+	s.say(s.out[start:])
 }
 
 // appendMail adds MAIL FROM with the parameters that the server knows.

@@ -24,7 +24,10 @@ func runCheck(e *Env) int {
 	if f.NArg() > 0 {
 		return e.Fatalf(1, "usage: postroad check [-c config_dir] [-json]")
 	}
-	*dir = e.configDir(*dir)
+	var err error
+	if *dir, err = e.absoluteDir(*dir); err != nil {
+		return e.Fatalf(1, "%v", err)
+	}
 	cfg, problems := postconf.Load(*dir, postconf.LoadOptions{})
 	var s Settings
 	problems = append(problems, cfg.View(nil).Decode(&s)...)

@@ -31,6 +31,10 @@ func (e *Env) configDir(option string) string {
 	return postconf.DefaultDir
 }
 
+// absoluteDir is configDir as an absolute path: tables that are named from it are
+// opened from another directory.
+func (e *Env) absoluteDir(option string) (string, error) { return filepath.Abs(e.configDir(option)) }
+
 // load reads main.cf for a command and opens the log for its diagnostics. The
 // error text is what follows "fatal: ".
 func (e *Env) load(option string) (*config, error) {

@@ -118,7 +118,9 @@ func runExplain(e *Env) int {
 	if e.Host.Explain == nil {
 		return e.Fatalf(1, "this binary has no mail system")
 	}
-	dir = e.configDir(dir)
+	if dir, err = e.absoluteDir(dir); err != nil {
+		return e.Fatalf(1, "%v", err)
+	}
 	cfg, problems := postconf.Load(dir, postconf.LoadOptions{})
 	for _, p := range problems {
 		if p.Fatal {

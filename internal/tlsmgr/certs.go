@@ -120,29 +120,27 @@ func (read ReadFile) file(name string) ([]byte, error) {
 }
 
 // loadRoots reads trusted certificates from a file and a directory, and adds those
-// of the system when they are wanted too; without any of that nobody is trusted.
-func loadRoots(file, dir string, system bool, read ReadFile) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
+// of the system when they are wanted too; without any of that nobody is trusted. A
+// directory that cannot be read is only a note: nobody is trusted because of it.
+func loadRoots(file, dir string, system bool, read ReadFile) (pool *x509.CertPool, note, err error) {
+	pool = x509.NewCertPool()
 	if system {
-		var err error
 		if pool, err = x509.SystemCertPool(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if file != "" {
 		data, err := read.file(file)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !pool.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("%s: no certificate found", file)
+			return nil, nil, fmt.Errorf("%s: no certificate found", file)
 		}
 	}
 	if dir != "" {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return nil, err
-		}
+		var entries []os.DirEntry
+		entries, note = os.ReadDir(dir)
 		for _, e := range entries {
 			// A file that is not a certificate is not an error in a directory.
 			if data, err := read.file(filepath.Join(dir, e.Name())); err == nil {
@@ -150,7 +148,7 @@ func loadRoots(file, dir string, system bool, read ReadFile) (*x509.CertPool, er
 			}
 		}
 	}
-	return pool, nil
+	return pool, note, nil
 }
 
 // SelfSigned makes a certificate for hosts (names or addresses) with an ECDSA

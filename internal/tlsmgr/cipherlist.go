@@ -33,7 +33,7 @@ func (g *Grades) Suites(param, grade, exclude string) (ids []uint16, missing []s
 	if list == "" {
 		list = "ALL"
 	}
-	set := newCipherSet()
+	var set cipherSet
 	for _, rule := range splitList(list) {
 		set.apply(rule)
 	}
@@ -61,8 +61,6 @@ type cipherSet struct {
 	active, killed [len(suites)]bool
 	missing        []string
 }
-
-func newCipherSet() *cipherSet { return &cipherSet{} }
 
 // apply does what a rule of openssl-ciphers(1) says: add, "-" remove, "!" remove
 // for good, "+" move (which changes the order only), "@" a command.

@@ -31,6 +31,7 @@ func TestSuites(t *testing.T) {
 		{"ALL:!AES256:AES256", "", 11, "AES128-SHA", "AES256-SHA", ""}, // what is removed for good does not come back
 		{"HIGH:-HIGH:SSLv3", "", 2, "AES256-SHA", "AES256-GCM-SHA384", ""},
 		{"HIGH ; @SECLEVEL=1, +AES", "", len(suites), "AES128-SHA", "", ""},
+		{"CHACHA20:+AES", "", 2, "ECDHE-RSA-CHACHA20-POLY1305", "AES128-SHA", ""}, // what is not there is not moved
 	}
 	for _, tt := range tests {
 		g := Grades{High: tt.list, Medium: "none at all"}
@@ -38,6 +39,12 @@ func TestSuites(t *testing.T) {
 		names := suiteNames(ids)
 		if err != nil || len(ids) != tt.n || !slices.Contains(names, tt.has) || slices.Contains(names, tt.lacks) || strings.Join(missing, " ") != tt.missing {
 			t.Errorf("%s without %s: %d of %v, missing %v, %v", tt.list, tt.exclude, len(ids), names, missing, err)
+		}
+	}
+	for grade, n := range map[string]int{"high": 2, "medium": 1, "LOW": 1, "export": 1} {
+		g := Grades{High: "CHACHA20", Medium: "AES128-SHA"}
+		if ids, _, err := g.Suites("p", grade, ""); len(ids) != n {
+			t.Errorf("grade %s: %v, %v", grade, suiteNames(ids), err)
 		}
 	}
 	for _, bad := range [][3]string{{"null", "ALL", ""}, {"best", "ALL", ""}, {"", "ALL", ""}, {"high", "ALL", "ALL"}, {"medium", "DHE-RSA-AES128-SHA", ""}} {

@@ -60,11 +60,11 @@ func NewClient(s *ClientSettings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkDigest("fingerprint_digest", s.Digest); err != nil {
+	if err := checkDigest("tls_fingerprint_digest", s.Digest); err != nil {
 		return nil, err
 	}
 	c := &Client{digest: s.Digest, depth: s.VerifyDepth, manyLabels: s.ManyLabels}
-	if c.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendCA, s.Read); err != nil {
+	if c.roots, _, err = loadRoots(s.CAFile, s.CAPath, s.AppendCA, s.Read); err != nil {
 		return nil, err
 	}
 	var certs []tls.Certificate

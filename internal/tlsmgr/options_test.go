@@ -51,6 +51,15 @@ func TestTicketsTurn(t *testing.T) {
 			}
 			time.Sleep(2 * time.Hour) // what was before is forgotten
 		}
+		for range 4 {
+			time.Sleep(61 * time.Minute)
+			if _, _, err := shake(t, srv, &tls.Config{InsecureSkipVerify: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(srv.tickets.keys); n != 2 {
+			t.Errorf("%d keys are kept", n)
+		}
 	})
 }
 
@@ -67,11 +76,15 @@ func TestNoTickets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg := &tls.Config{InsecureSkipVerify: true, ServerName: "mx.test", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+		cache := tls.NewLRUClientSessionCache(1)
+		cfg := &tls.Config{InsecureSkipVerify: true, ServerName: "mx.test", ClientSessionCache: cache}
 		for range 2 {
 			if _, cs, err := shake(t, srv, cfg); err != nil || cs.DidResume {
 				t.Errorf("%s: resumed %v, %v", name, cs.DidResume, err)
 			}
+		}
+		if ticket, ok := cache.Get("mx.test"); ok {
+			t.Errorf("%s: the client has a ticket: %v", name, ticket)
 		}
 	}
 }

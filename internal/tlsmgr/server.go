@@ -26,9 +26,10 @@ type Server struct {
 	keys    *keyRing
 	names   *nameRings
 	tickets *ticketKeys
-	roots   *x509.CertPool
-	usages  []x509.ExtKeyUsage
-	require bool
+	// roots are the authorities that are trusted, named those that clients hear of.
+	roots, named *x509.CertPool
+	usages       []x509.ExtKeyUsage
+	require      bool
 	// depth is how many certificates may stand above that of a client.
 	depth  int
 	digest string
@@ -93,7 +94,7 @@ func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if srv.roots, err = loadRoots(s.CAFile, s.CAPath, s.AppendCA, s.Read); err != nil {
+	if err := srv.authorities(s); err != nil {
 		return nil, err
 	}
 	srv.require = s.RequireCert && level == LevelEncrypt
@@ -105,7 +106,7 @@ func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
 	}
 	srv.config = &tls.Config{
 		MinVersion: versions[0], MaxVersion: versions[len(versions)-1], CipherSuites: ciphers, CurvePreferences: groups,
-		GetCertificate: srv.certificate, ClientAuth: auth, ClientCAs: srv.roots,
+		GetCertificate: srv.certificate, ClientAuth: auth, ClientCAs: srv.named,
 	}
 	noTicket := srv.options(s.Options)
 	if noTicket || s.TicketTime <= 0 || s.TicketCipher == "" {
@@ -115,6 +116,21 @@ func newServer(s *Settings, level Level, keys *keyRing) (*Server, error) {
 	}
 	srv.gaps(versions)
 	return srv, nil
+}
+
+// authorities loads those that sign the certificates of clients. Clients hear of
+// those in smtpd_tls_CAfile only: a list of all would be long.
+func (s *Server) authorities(set *Settings) error {
+	pool, note, err := loadRoots(set.CAFile, set.CAPath, set.AppendCA, set.Read)
+	if err != nil {
+		return err
+	}
+	if note != nil {
+		s.Notes = append(s.Notes, "smtpd_tls_CApath: "+note.Error())
+	}
+	s.roots = pool
+	s.named, _, err = loadRoots(set.CAFile, "", false, set.Read)
+	return err
 }
 
 // versions are those that the level has.

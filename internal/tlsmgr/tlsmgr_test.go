@@ -71,7 +71,7 @@ func TestServerLevel(t *testing.T) {
 		bad  bool
 	}{
 		{Settings{}, LevelNone, false}, {Settings{Level: "none", UseTLS: true}, LevelNone, false}, {Settings{Level: "may"}, LevelMay, false},
-		{Settings{Level: "encrypt"}, LevelEncrypt, false}, {Settings{Level: "verify"}, LevelEncrypt, false}, {Settings{Level: "Dane"}, LevelEncrypt, false}, {Settings{UseTLS: true}, LevelMay, false},
+		{Settings{Level: "encrypt"}, LevelEncrypt, false}, {Settings{Level: "verify"}, LevelEncrypt, false}, {Settings{Level: "Dane"}, LevelEncrypt, false}, {Settings{Level: "dane-only"}, LevelEncrypt, false}, {Settings{UseTLS: true}, LevelMay, false},
 		{Settings{EnforceTLS: true}, LevelEncrypt, false}, {Settings{Wrapper: true}, LevelEncrypt, false}, {Settings{Level: "much"}, LevelNone, true},
 	}
 	for _, tt := range tests {
@@ -337,6 +337,8 @@ func TestClientVerify(t *testing.T) {
 		{"verify", own, Target{Level: LevelVerify, Names: []string{"mx.test"}}, "Verified", nil},
 		{"verify wildcard", own, Target{Level: LevelVerify, Names: []string{"a.wild.test"}}, "Verified", nil},
 		{"wildcard is one label", own, Target{Level: LevelVerify, Names: []string{"a.b.wild.test"}}, "Trusted", ErrNotVerified},
+		{"wildcard is several labels", own, Target{Level: LevelVerify, Names: []string{"a.b.wild.test"}}, "Verified", nil},
+		{"several labels, one at least", own, Target{Level: LevelVerify, Names: []string{"wild.test"}}, "Trusted", ErrNotVerified},
 		{"dot name", own, Target{Level: LevelSecure, Names: []string{".test"}}, "Verified", nil},
 		{"other name", own, Target{Level: LevelVerify, Names: []string{"x.test"}}, "Trusted", ErrNotVerified},
 		{"unknown authority", foreign, Target{Level: LevelSecure, Names: []string{"mx.test"}}, "Untrusted", ErrUntrusted},
@@ -344,7 +346,7 @@ func TestClientVerify(t *testing.T) {
 		{"other fingerprint", own, Target{Level: LevelFingerprint, Fingerprints: []string{"00"}}, "Untrusted", ErrNotVerified},
 	}
 	for _, tt := range tests {
-		c, err := NewClient(&ClientSettings{Ciphers: "medium", CAFile: tt.ca, Digest: "sha256"})
+		c, err := NewClient(&ClientSettings{Ciphers: "medium", CAFile: tt.ca, Digest: "sha256", ManyLabels: strings.Contains(tt.name, "several")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -362,6 +364,7 @@ func TestClientVerify(t *testing.T) {
 
 func FuzzVersions(f *testing.F) {
 	f.Add(">=TLSv1.2, !TLSv1.3")
+	f.Add("!TLSv1.1")
 	f.Fuzz(func(t *testing.T, s string) {
 		all, err := Versions("p", s)
 		if err == nil && (len(all) == 0 || all[0] < tls.VersionTLS10 || all[len(all)-1] > tls.VersionTLS13 || !slices.IsSorted(all)) {

@@ -27,6 +27,8 @@ var checked = []service{
 	{"ask", []string{"smtpd_tls_ask_ccert = yes", "smtpd_tls_CAfile = %D/root.pem"}},
 	{"ask, depth 3", []string{"smtpd_tls_ask_ccert = yes", "smtpd_tls_CAfile = %D/root.pem", "smtpd_tls_ccert_verifydepth = 3"}},
 	{"ask, depth 4", []string{"smtpd_tls_ask_ccert = yes", "smtpd_tls_CAfile = %D/root.pem", "smtpd_tls_ccert_verifydepth = 4", "smtpd_tls_loglevel = 2"}},
+	{"ask, many authorities", []string{"smtpd_tls_ask_ccert = yes", "smtpd_tls_CAfile = %D/root.pem", "tls_append_default_CA = yes"}},
+	{"ask, directory", []string{"smtpd_tls_ask_ccert = yes", "smtpd_tls_CApath = /nonexistent"}},
 	{"require", []string{"smtpd_tls_security_level = encrypt", "smtpd_tls_req_ccert = yes", "smtpd_tls_CAfile = %D/root.pem"}},
 	{"require at may", []string{"smtpd_tls_req_ccert = yes", "smtpd_tls_CAfile = %D/root.pem"}},
 	{"around", []string{"smtpd_tls_wrappermode = yes"}},
@@ -103,6 +105,16 @@ var checks = []finding{
 		var out strings.Builder
 		for _, name := range []string{"", "mx.test", "sni.test", "a.sub.test", "sub.test", "other.test"} {
 			out.WriteString(shake(t, s.ports["names"], &tls.Config{InsecureSkipVerify: true, ServerName: name}).PeerCertificates[0].Subject.CommonName + " ")
+		}
+		return out.String()
+	}},
+	{"authorities that clients hear of", "^1 1 0 $", "", func(t *testing.T, s *server, _ string) string {
+		var out strings.Builder
+		for _, name := range []string{"ask", "ask, many authorities", "ask, directory"} {
+			shake(t, s.ports[name], &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				fmt.Fprintf(&out, "%d ", len(r.AcceptableCAs))
+				return &tls.Certificate{}, nil
+			}})
 		}
 		return out.String()
 	}},

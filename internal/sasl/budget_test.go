@@ -23,6 +23,11 @@ func TestPrice(t *testing.T) {
 			t.Errorf("%s: %d KiB, %v; want %d", hash, got, err, want)
 		}
 	}
+	for _, hash := range []string{"$6$rounds=10000001$a$b", "$5$rounds=99999999999999999999$a$b", "$2y$17$a", "$2a$99$a"} {
+		if _, err := price(hash); err != errCost {
+			t.Errorf("%s: %v", hash, err)
+		}
+	}
 }
 
 // TestBudget: hashes wait for memory and for a processor, and not for ever.
@@ -61,27 +66,37 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// TestManyDear: many logins with dear hashes at a time are computed within the
-// budget, all of them.
-func TestManyDear(t *testing.T) {
+// TestDear: a login waits until there is memory for its hash, gives it back, and is
+// put off when that takes too long.
+func TestDear(t *testing.T) {
 	t.Parallel()
-	srv := newTestServer(t, Settings{}).(*localServer)
-	errs := make(chan error)
-	for range 20 {
-		// goroutine: one login.
-		go func() {
-			_, _, err := login(srv, "PLAIN", true, "\x00argon2\x00secret pass")
-			errs <- err
-		}()
-	}
-	for range 20 {
-		if err := <-errs; err != nil && !errors.Is(err, ErrTemporary) {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		srv := newTestServer(t, Settings{}).(*localServer)
+		for _, tt := range []struct {
+			left       uint64
+			held, took time.Duration
+			err        error
+		}{
+			{1 << 15, time.Second, 0, nil}, // as much as the hash needs
+			{1<<15 - 1, time.Second, time.Second, nil},
+			{1<<15 - 1, time.Minute, workWait, ErrTemporary},
+		} {
+			done, err := srv.work.take(t.Context(), workMemory-tt.left)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(tt.held, done)
+			begin := time.Now()
+			_, _, err = login(srv, "PLAIN", true, "\x00argon2\x00secret pass")
+			if took := time.Since(begin); took != tt.took || !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
+				t.Errorf("%d KiB left for %v: %v after %v", tt.left, tt.held, err, took)
+			}
+			time.Sleep(time.Hour)
+			if srv.work.memory != workMemory {
+				t.Errorf("%d KiB are left", srv.work.memory)
+			}
 		}
-	}
-	if srv.work.memory != workMemory {
-		t.Errorf("%d KiB are left", srv.work.memory)
-	}
+	})
 }
 
 // TestNames: no name with what separates fields gets as far as the accounts.
@@ -93,6 +108,16 @@ func TestNames(t *testing.T) {
 	} {
 		if validName(name) != want {
 			t.Errorf("%q: %v", name, !want)
+		}
+	}
+	srv := newTestServer(t, Settings{}).(*localServer)
+	srv.accounts = &tableAccounts{table: users{"joe": "{PLAIN}x", "a\nb": "{PLAIN}x"}}
+	for name, want := range map[string]error{"joe": nil, "a\nb": ErrAuth} {
+		if _, _, err := login(srv, "LOGIN", false, name, "x"); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%q logs in: %v", name, err)
+		}
+		if v, err := srv.stored(t.Context(), name); (v != nil) != (want == nil) || err != nil {
+			t.Errorf("%q is looked up: %v, %v", name, v, err)
 		}
 	}
 }

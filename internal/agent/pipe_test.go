@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"os/user"
+	"reflect"
 	"strings"
 	"testing"
 
 	"postroad/internal/mail"
+	"postroad/internal/privdeliver"
 	"postroad/internal/table"
 )
 
@@ -33,26 +36,55 @@ func TestReadPipe(t *testing.T) {
 	}
 }
 
-func TestUnescapeEOL(t *testing.T) {
+// TestPipeAttributes reads every attribute, and every flag for itself.
+func TestPipeAttributes(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]string{
-		`\r\n`: "\r\n", `\015\12`: "\r\n", `\0`: "\x00", `\\n`: `\n`, `\x`: "x", `a\`: `a\`, `\1234`: "S4", "": "",
+	got, err := readPipe(strings.Fields(`-o a=b user=vmail:mail size=10 null_sender= eol=\r\012 directory=/tmp chroot=/srv argv=/bin/cat -o x`))
+	want := &pipeService{account: "vmail:mail", size: 10, eol: "\r\n", directory: "/tmp", chroot: "/srv", argv: []string{"/bin/cat", "-o", "x"}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	for flags, want := range map[string]pipeFlags{
+		"": {}, "B": {blank: true}, "D": {deliveredTo: true}, "F": {from: true}, "O": {originalTo: true}, "R": {returnPath: true}, "X": {final: true},
+		"h": {foldHost: true}, "q": {quoteAddress: true}, "u": {foldUser: true}, ".": {dot: true}, ">": {quote: true}, "hu": {foldHost: true, foldUser: true},
 	} {
-		if got := unescapeEOL(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
+		s, err := readPipe([]string{"flags=" + flags, "user=vmail", "argv=x"})
+		if err != nil || s.flags != want || s.nullSender != "MAILER-DAEMON" {
+			t.Errorf("%s: %+v, %v", flags, s, err)
 		}
 	}
 }
 
 func TestPipeRefusesAccounts(t *testing.T) {
 	t.Parallel()
-	s := &pipeService{account: "root"}
-	if _, _, err := s.mayRun("postfix", "postdrop", false); err == nil {
-		t.Error("root may run commands")
+	own := &mailSystem{owner: "postfix", group: "postdrop", uid: 101, gid: 102, setgid: 103}
+	for _, test := range []struct {
+		uid, gid int
+		want     string
+	}{
+		{0, 5, "root privileges"}, {101, 5, "mail system owner postfix"}, {5, 0, "privileged group id 0"},
+		{5, 102, "mail system owner postfix group id 102"}, {5, 103, "mail system postdrop group id 103"}, {5, 5, ""},
+	} {
+		err := own.reserves(test.uid, test.gid)
+		if (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+			t.Errorf("uid %d, gid %d: %v", test.uid, test.gid, err)
+		}
 	}
-	s.account = "no-such-user"
-	if _, _, err := s.mayRun("postfix", "postdrop", false); err == nil || !strings.Contains(err.Error(), "unknown user name") {
-		t.Errorf("%v", err)
+	for account, want := range map[string]string{
+		"root": "user= command-line attribute specifies root privileges", "no-such-user": "unknown user name: no-such-user", "root:no-such-group": "unknown group name: no-such-group",
+	} {
+		if _, _, err := (&pipeService{account: account}).mayRun("postfix", "postdrop", false); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", account, err)
+		}
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for account, want := range map[string]error{me.Username: nil, "daemon": privdeliver.ErrRights} {
+		if _, _, err := (&pipeService{account: account}).mayRun("", "", true); err != want {
+			t.Errorf("a server of an ordinary user, %s: %v", account, err)
+		}
 	}
 }
 
@@ -78,6 +110,19 @@ func TestPipeArguments(t *testing.T) {
 	if got, err = a.argv(d); err != nil || got[2] != "${recipient}$nexthop@x.test" {
 		t.Errorf("%q, %v", got, err)
 	}
+	// Without flags addresses are as they are; with others they are lower case.
+	d.Envelope.Sender, d.Recipients = "A b@X.test", []mail.Recipient{{Address: "J oe+Ext@Y.test", Original: "O rig@Z.test"}}
+	a.svc.argv = []string{"$sender", "$recipient", "$original_recipient", "$mailbox", "$user", "$extension", "$domain", "$nexthop"}
+	for flags, want := range map[pipeFlags]string{
+		{}:                                   `A b@X.test|J oe+Ext@Y.test|O rig@Z.test|J oe+Ext|J oe|Ext|Y.test|Hop`,
+		{foldHost: true}:                     `A b@X.test|J oe+Ext@y.test|O rig@z.test|J oe+Ext|J oe|Ext|y.test|hop`,
+		{foldUser: true, quoteAddress: true}: `"A b"@X.test|"j oe+ext"@Y.test|"o rig"@Z.test|j oe+ext|j oe|ext|Y.test|Hop`,
+	} {
+		a.svc.flags = flags
+		if got, err = a.argv(d); err != nil || strings.Join(got, "|") != want {
+			t.Errorf("%+v: %s, %v", flags, strings.Join(got, "|"), err)
+		}
+	}
 	a.svc.argv = []string{"cmd", "$nonsense"}
 	if _, err = a.argv(d); err == nil || !strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("unknown macro: %v", err)
@@ -88,6 +133,8 @@ func FuzzReadPipe(f *testing.F) {
 	f.Add("flags=DRhu user=vmail argv=/usr/bin/maildrop -d ${recipient}")
 	f.Add(`eol=\015\012 null_sender= user=a:b size=1 argv=x`)
 	f.Add("-o a=b argv=")
+	f.Add("argv=x")
+	f.Add("user=x argv=")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := readPipe(strings.Fields(text))
 		if err == nil && (s.account == "" || len(s.argv) == 0 || s.argv[0] == "") {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postroad/internal/postconf"
 	"postroad/internal/privdeliver"
 )
 
@@ -51,7 +52,7 @@ func (s *pipeService) attributes() map[string]func(value string) error {
 	return map[string]func(string) error{
 		"flags": s.setFlags, "user": text(&s.account), "directory": text(&s.directory), "chroot": text(&s.chroot),
 		"null_sender": text(&s.nullSender),
-		"eol":         func(value string) error { s.eol = unescapeEOL(value); return nil },
+		"eol":         func(value string) error { s.eol = string(postconf.Unescape(value)); return nil },
 		"size": func(value string) (err error) {
 			if s.size, err = strconv.ParseInt(value, 10, 64); err != nil || s.size < 0 {
 				return fmt.Errorf("bad size: size=%s", value)
@@ -116,48 +117,35 @@ func (s *pipeService) mayRun(owner, group string, alone bool) (uid, gid int, err
 		}
 		return uid, gid, nil
 	}
-	own := os.Getegid()
-	switch {
-	case uid == 0:
-		return 0, 0, errors.New("user= command-line attribute specifies root privileges")
-	case uid == os.Geteuid():
-		return 0, 0, fmt.Errorf("user= command-line attribute specifies mail system owner %s", owner)
-	case gid == 0, gid == own:
-		return 0, 0, fmt.Errorf("user= command-line attribute specifies mail system owner %s group id %d", owner, gid)
+	own := mailSystem{owner: owner, group: group, uid: os.Geteuid(), gid: os.Getegid()}
+	if g, err := user.LookupGroup(group); err == nil {
+		own.setgid, _ = strconv.Atoi(g.Gid) // 0 is refused anyway
 	}
-	if g, err := user.LookupGroup(group); err == nil && g.Gid == strconv.Itoa(gid) {
-		return 0, 0, fmt.Errorf("user= command-line attribute specifies mail system %s group id %d", group, gid)
+	if err := own.reserves(uid, gid); err != nil {
+		return 0, 0, fmt.Errorf("user= command-line attribute specifies %w", err)
 	}
 	return uid, gid, nil
 }
 
-// escapes are the backslash sequences of eol=.
-var escapes = map[byte]byte{'a': 7, 'b': 8, 'f': 12, 'n': 10, 'r': 13, 't': 9, 'v': 11, '\\': '\\'}
+// mailSystem is who the mail system is, and the group of its drop.
+type mailSystem struct {
+	owner, group     string
+	uid, gid, setgid int
+}
 
-// unescapeEOL reads backslash sequences: a letter, or up to three octal digits.
-func unescapeEOL(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			out.WriteByte(s[i])
-			continue
-		}
-		i++
-		digits := 0
-		for digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7' {
-			digits++
-		}
-		if digits == 0 {
-			c, known := escapes[s[i]]
-			if !known {
-				c = s[i]
-			}
-			out.WriteByte(c)
-			continue
-		}
-		n, _ := strconv.ParseUint(s[i:i+digits], 8, 16)
-		out.WriteByte(byte(n))
-		i += digits - 1
+// reserves tells why an account is not one for commands.
+func (m *mailSystem) reserves(uid, gid int) error {
+	switch {
+	case uid == 0:
+		return errors.New("root privileges")
+	case uid == m.uid:
+		return fmt.Errorf("mail system owner %s", m.owner)
+	case gid == 0:
+		return errors.New("privileged group id 0")
+	case gid == m.gid:
+		return fmt.Errorf("mail system owner %s group id %d", m.owner, gid)
+	case gid == m.setgid:
+		return fmt.Errorf("mail system %s group id %d", m.group, gid)
 	}
-	return out.String()
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -266,6 +267,7 @@ func TestWire(t *testing.T) {
 		Kind: Command, Path: "/a", Name: "n", Again: true, Prefix: []byte("x\n"), From: "From a", Limit: 1 << 40,
 		Locks: []string{"fcntl", "dotlock"}, Attempts: 3, Delay: time.Second, Stale: time.Hour,
 		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99, Owner: 1000, Group: 100, Named: true,
+		Form: Form{EOL: "\r\n", From: true, Blank: true},
 	}}
 	frame, err := appendQuestion(nil, &q)
 	if err != nil {
@@ -284,6 +286,31 @@ func TestWire(t *testing.T) {
 	a.Result.Output = make([]byte, maxFrame)
 	if _, err = appendAnswer(nil, &a); err != errFrame {
 		t.Errorf("a frame that is too long: %v", err)
+	}
+}
+
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := user.LookupGroup("bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		me.Username: me.Uid + " " + me.Gid, me.Username + ":bin": me.Uid + " " + bin.Gid, me.Username + ":": me.Uid + " " + me.Gid,
+		"no-such-user": "unknown user name: no-such-user", me.Username + ":no-such-group": "unknown group name: no-such-group",
+	} {
+		uid, gid, err := Account(text)
+		got := fmt.Sprint(uid, gid)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
 	}
 }
 

@@ -40,6 +40,16 @@ func (p *paper) Commit(_ context.Context, env *mail.Envelope) error {
 // service is a cleanup with that configuration.
 func service(t testing.TB, config string) (*Service, *paper) {
 	t.Helper()
+	s, p, problems := configured(t, config)
+	if postconf.HasFatal(problems) {
+		t.Fatal(problems)
+	}
+	return s, p
+}
+
+// configured is service with what is wrong with the configuration.
+func configured(t testing.TB, config string) (*Service, *paper, []postconf.Problem) {
+	t.Helper()
 	cfg, problems := postconf.Parse("/etc/postfix", []byte("myhostname = mx.test\nmyorigin = mx.test\nmydomain = test\nmydestination = mx.test\ncompatibility_level = 3.11\n"+config), nil, postconf.LoadOptions{})
 	if postconf.HasFatal(problems) {
 		t.Fatal(problems)
@@ -54,10 +64,7 @@ func service(t testing.TB, config string) (*Service, *paper) {
 	p := &paper{}
 	now := func() time.Time { return time.Date(2026, 11, 5, 9, 8, 7, 0, time.UTC) }
 	s, problems := New(view, Deps{Tables: tables, Rewrite: router, Spool: p, Log: log, Now: now})
-	if postconf.HasFatal(problems) {
-		t.Fatal(problems)
-	}
-	return s, p
+	return s, p, problems
 }
 
 // send takes one message through.

@@ -8,6 +8,7 @@ import (
 
 	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
+	"postroad/internal/postconf"
 	"postroad/internal/rewrite"
 )
 
@@ -231,5 +232,31 @@ func TestTLSRequests(t *testing.T) {
 		if got := p.String(); p.env.RequireTLS != tt.require || p.env.TLSOptional != tt.waived || got != tt.want+"\r\nTLS-Required: no\r\n" {
 			t.Errorf("%q %q %v: %v %v %q", tt.config, tt.header, tt.asked, p.env.RequireTLS, p.env.TLSOptional, got)
 		}
+	}
+}
+
+// TestAbruptHeader: what is done about a header that no empty line ends is done to
+// the mail of strangers only, and only as main.cf can say it.
+func TestAbruptHeader(t *testing.T) {
+	t.Parallel()
+	const text, mark = "A: b\r\nno field\r\n", "MIME-Error: message header was not terminated by empty line\r\n"
+	for _, tt := range []struct {
+		action, more string
+		origin       mail.Origin
+		code         int
+		marked       bool
+	}{
+		{"add_header", "", mail.OriginSMTP, 250, true}, {"reject", "", mail.OriginSMTP, 550, false}, {"fix_quietly", "", mail.OriginSMTP, 250, false},
+		{"add_header", "", mail.OriginInternal, 250, false}, {"reject", "", mail.OriginInternal, 250, false},
+		{"reject", "disable_mime_input_processing = yes\n", mail.OriginSMTP, 250, false},
+	} {
+		s, p := service(t, "non_empty_end_of_header_action = "+tt.action+"\n"+tt.more)
+		st := send(t, s, Options{Origin: tt.origin, Context: rewrite.Remote}, text, "joe@mx.test")
+		if st.Code != tt.code || tt.code == 250 && strings.Contains(p.String(), mark) != tt.marked {
+			t.Errorf("%+v: %v %q", tt, st, p.String())
+		}
+	}
+	if _, _, problems := configured(t, "non_empty_end_of_header_action = bounce\n"); !postconf.HasFatal(problems) {
+		t.Errorf("bounce is no action: %v", problems)
 	}
 }

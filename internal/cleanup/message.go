@@ -119,7 +119,7 @@ func (s *Service) Begin(ctx context.Context, opt Options) (*Message, error) {
 		s: s, ctx: ctx, opt: opt, w: w,
 		filtered:  !opt.NoHeaderBodyChecks && (!internal || inspected),
 		mapped:    !opt.NoAddressMappings,
-		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe && !opt.Verify,
+		bcc:       !opt.NoAddressMappings && !internal && !opt.Probe,
 		context:   opt.Context,
 		rewriting: opt.Context == rewrite.Local || s.set.RemoteDomain != "",
 		autoUTF8:  opt.Origin == mail.OriginLocal && s.autoUTF8,

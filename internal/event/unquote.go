@@ -12,15 +12,12 @@ func unquote(line []byte, text int) []byte {
 		return line
 	}
 	for _, field := range addressFields {
-		// A field may begin the line.
 		name := []byte(field)
-		at := bytes.Index(line[text:], name)
-		if at < 0 && bytes.HasPrefix(line[text:], name[1:]) {
-			at = -1
-		} else if at < 0 {
-			continue
+		if bytes.HasPrefix(line[text:], name[1:]) { // a field may begin the line
+			line = unquoteAt(line, text+len(name)-2)
+		} else if at := bytes.Index(line[text:], name); at >= 0 {
+			line = unquoteAt(line, text+at+len(name)-1)
 		}
-		line = unquoteAt(line, text+at+len(name)-1)
 	}
 	return line
 }
@@ -28,16 +25,21 @@ func unquote(line []byte, text int) []byte {
 // unquoteAt takes the quotes off the string that begins at i; one without an end
 // stays.
 func unquoteAt(line []byte, i int) []byte {
-	out := i
-	for j := i + 1; j < len(line); j++ {
-		switch c := line[j]; {
-		case c == '"':
-			return append(line[:out], line[j+1:]...)
-		case c == '\\' && j+1 < len(line):
+	end := i + 1
+	for ; end < len(line) && line[end] != '"'; end++ {
+		if line[end] == '\\' {
+			end++
+		}
+	}
+	if end >= len(line) {
+		return line
+	}
+	out := line[:i]
+	for j := i + 1; j < end; j++ {
+		if line[j] == '\\' {
 			j++
 		}
-		line[out] = line[j]
-		out++
+		out = append(out, line[j])
 	}
-	return line[:out]
+	return append(out, line[end+1:]...)
 }

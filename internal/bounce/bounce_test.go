@@ -297,6 +297,30 @@ func checkFields(t *testing.T, body string, plain bool) {
 	}
 }
 
+// TestSucceeded: a success is told to who asked for it, unless another server tells
+// it, and to who was warned before.
+func TestSucceeded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		notify          mail.Notify
+		passed, cleared bool
+		want            bool
+	}{
+		{0, false, false, false}, {mail.NotifyFailure, false, false, false}, {mail.NotifySuccess, false, false, true}, {mail.NotifySuccess, true, false, false},
+		{0, false, true, true}, {mail.NotifyDelay, true, true, true},
+	} {
+		f := delivered("a@far.test", tt.notify, nil)
+		f.Result.DSNPassed, f.Cleared = tt.passed, tt.cleared
+		if got := len(succeeded([]Failed{f})) == 1; got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+		f.Result.Outcome = mail.Deferred
+		if len(succeeded([]Failed{f})) != 0 {
+			t.Errorf("%+v: a delay is a success", tt)
+		}
+	}
+}
+
 // TestNothingToSay covers the cases in which no report is due.
 func TestNothingToSay(t *testing.T) {
 	t.Parallel()

@@ -63,6 +63,25 @@ func TestLogFileForm(t *testing.T) {
 	}
 }
 
+// TestLogAddressForm is info_log_address_format.
+func TestLogAddressForm(t *testing.T) {
+	t.Parallel()
+	for internal, want := range map[bool]string{false: `from=<"a b"@c.test>`, true: `from=<a b@c.test>`} {
+		path := filepath.Join(t.TempDir(), "mail.log")
+		l, err := OpenLog(LogOptions{File: path, Hostname: "mx", Location: zone, Internal: internal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Write(moment(1), "postfix/qmgr", 7, line(`Q: from=<"a b"@c.test>`))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(got), "qmgr[7]: Q: "+want+"\n") {
+			t.Errorf("internal %v: %q, %v", internal, got, err)
+		}
+	}
+}
+
 func TestLogSyslogForm(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")

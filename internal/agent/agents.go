@@ -28,7 +28,7 @@ type Deps struct {
 	// Pass hands recipients to another transport, "transport:nexthop", within the
 	// same message; name is the log name of its agent. ok is false when there is
 	// no such transport.
-	Pass func(ctx context.Context, transport string, d *Delivery) (res []mail.Result, name string, ok bool)
+	Pass PassFunc
 	// Submit posts a message that local(8) forwards; it returns the new queue id.
 	Submit func(ctx context.Context, f *Forward) (mail.QueueID, error)
 	// Log takes remarks that belong to no delivery.

@@ -77,27 +77,11 @@ func (t *task) passed(ctx context.Context, f frame, maps *table.Maps, transport 
 	return true
 }
 
-// maxPassed bounds how often a recipient is handed on: two local transports could
-// name each other.
-const maxPassed = 5
-
 // pass hands the recipient to another transport.
 func (t *task) pass(ctx context.Context, f frame, transport string) {
-	name, _, _ := strings.Cut(transport, ":")
-	if t.d.Passed >= maxPassed {
-		t.warnf("transport=%s leads back to itself", name)
-		t.step(&f, mail.Result{Enhanced: "4.3.5", Text: configError})
-		return
-	}
-	t.d.Logger.Infof("%s: passing <%s> to transport=%s", t.d.Envelope.ID, f.rcpt.Address.External(), name)
-	d := *t.d
-	d.Recipients = []mail.Recipient{f.rcpt}
-	d.Reuse = Reuse{}
-	d.Passed++
-	out, agent, ok := t.a.deps.Pass(ctx, transport, &d)
-	if !ok || len(out) != 1 {
-		t.warnf("connect to subsystem private/%s: No such file or directory", name)
-		t.step(&f, mail.Result{Enhanced: "4.3.0", Text: "mail transport unavailable"})
+	out, agent, fault := t.d.PassOn(ctx, t.a.deps.Pass, transport, []mail.Recipient{f.rcpt})
+	if fault != nil {
+		t.step(&f, *fault)
 		return
 	}
 	res := out[0]

@@ -69,7 +69,7 @@ type Config struct {
 	// Outgoing is what is done to mail on its way out.
 	Outgoing Outgoing
 	// Pass hands recipients to another transport, as in agent.Deps; nil knows none.
-	Pass func(ctx context.Context, transport string, d *agent.Delivery) (res []mail.Result, name string, ok bool)
+	Pass agent.PassFunc
 	// Log takes remarks that belong to no delivery.
 	Log *event.Logger
 }

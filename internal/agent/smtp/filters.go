@@ -59,16 +59,7 @@ var discardWords = [...]string{"8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE",
 
 // discards finds the keywords of this server that are not used, and logs them.
 func (a *attempt) discards(ctx context.Context, s *session) features {
-	words := a.c.Settings.DiscardKeywords
-	if a.c.DiscardByAddr != nil && s.t.path == "" {
-		value, found, err := a.c.DiscardByAddr.Find(ctx, s.t.addr.String())
-		if err != nil {
-			a.d.Logger.Warnf("%s_discard_ehlo_keyword_address_maps: %v", a.c.proto(), err)
-		}
-		if found {
-			words = strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
-		}
-	}
+	words := a.byAddress(ctx, s, "_discard_ehlo_keyword_address_maps", a.c.DiscardByAddr, a.c.Settings.DiscardKeywords)
 	if len(words) == 0 {
 		return 0
 	}
@@ -85,6 +76,22 @@ func (a *attempt) discards(ctx context.Context, s *session) features {
 		a.d.Logger.Infof("discarding EHLO keywords: %s", strings.Join(known, " "))
 	}
 	return keywordSet(known)
+}
+
+// byAddress is a list of words for the address of a server: what a table has for
+// it, or else words.
+func (a *attempt) byAddress(ctx context.Context, s *session, param string, maps Maps, words []string) []string {
+	if maps == nil || s.t.path != "" {
+		return words
+	}
+	value, found, err := maps.Find(ctx, s.t.addr.String())
+	if err != nil {
+		a.d.Logger.Warnf("%s%s: %v", a.c.proto(), param, err)
+	}
+	if !found {
+		return words
+	}
+	return strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
 }
 
 // keywordSet is what the keywords of a list stand for.

@@ -2,41 +2,24 @@ package smtp
 
 import (
 	"context"
-	"strings"
 
-	"postroad/internal/agent"
 	"postroad/internal/mail"
 )
-
-// maxPassed bounds how often mail is handed on: two transports could name each
-// other.
-const maxPassed = 5
 
 // passOn hands the recipients that are left to best_mx_transport: we are the best
 // mail exchanger for their domain.
 func (a *attempt) passOn(ctx context.Context, transport string) {
-	name, _, _ := strings.Cut(transport, ":")
-	if a.d.Passed >= maxPassed {
-		a.d.Logger.Warnf("transport=%s leads back to itself", name)
-		a.bulkFail(nil, newFailure("4.3.5", "mail system configuration error"), failFinal)
-		return
-	}
-	d := *a.d
-	d.Recipients, d.Reuse = nil, agent.Reuse{}
-	d.Passed++
 	var left []int
+	var rcpts []mail.Recipient
 	for i, st := range a.state {
-		if st == rcptDone {
-			continue
+		if st != rcptDone {
+			left = append(left, i)
+			rcpts = append(rcpts, a.d.Recipients[i])
 		}
-		left = append(left, i)
-		d.Recipients = append(d.Recipients, a.d.Recipients[i])
-		a.d.Logger.Infof("%s: passing <%s> to transport=%s", a.d.Envelope.ID, a.d.Recipients[i].Address.External(), name)
 	}
-	out, program, ok := a.c.Pass(ctx, transport, &d)
-	if !ok {
-		a.d.Logger.Warnf("connect to subsystem private/%s: No such file or directory", name)
-		a.bulkFail(nil, newFailure("4.3.0", "mail transport unavailable"), failFinal)
+	out, program, fault := a.d.PassOn(ctx, a.c.Pass, transport, rcpts)
+	if fault != nil {
+		a.bulkFail(nil, newFailure(fault.Enhanced, fault.Text), failFinal)
 		return
 	}
 	for _, res := range out {

@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// pixWords are the workarounds of smtp_pix_workarounds.
-var pixWords = [...]string{"delay_dotcrlf", "disable_esmtp"}
+// The workarounds of smtp_pix_workarounds.
+const (
+	pixDelayDot     = "delay_dotcrlf"
+	pixDisableESMTP = "disable_esmtp"
+)
 
 // isPIX tells whether a greeting has been through a firewall that hides what the
 // server says, and that gets the end of the data wrong.
@@ -19,24 +22,15 @@ func isPIX(greeting []byte) bool {
 // pix turns the workarounds for such a firewall on.
 func (a *attempt) pix(ctx context.Context, s *session) {
 	set := &a.c.Settings
-	words := set.PIXWorkarounds
-	if a.c.PIXByAddr != nil && s.t.path == "" {
-		value, found, err := a.c.PIXByAddr.Find(ctx, s.t.addr.String())
-		if err != nil {
-			a.d.Logger.Warnf("%s_pix_workaround_maps: %v", a.c.proto(), err)
-		}
-		if found {
-			words = strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
-		}
-	}
+	words := a.byAddress(ctx, s, "_pix_workaround_maps", a.c.PIXByAddr, set.PIXWorkarounds)
 	var on []string
 	for _, w := range words {
 		w = strings.ToLower(w)
 		switch {
-		case w == pixWords[0] && a.d.Active.Sub(a.d.Envelope.Arrived) >= set.PIXThreshold:
+		case w == pixDelayDot && a.d.Active.Sub(a.d.Envelope.Arrived) >= set.PIXThreshold:
 			s.feat |= featPIXDelay
 			on = append(on, w)
-		case w == pixWords[1]:
+		case w == pixDisableESMTP:
 			s.feat &^= featESMTP
 			on = append(on, w)
 		}

@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postroad/internal/agent"
+	"postroad/internal/mail"
 	"postroad/internal/testkit"
 )
 
@@ -57,6 +59,8 @@ type requireWorld struct {
 	good, bad tls.Certificate
 	// ca is the file of the authority that vouches for good.
 	ca string
+	// dialled counts the connections.
+	dialled int
 }
 
 func (w *requireWorld) dial(_ context.Context, network, address string, _ net.Addr) (net.Conn, error) {
@@ -64,6 +68,7 @@ func (w *requireWorld) dial(_ context.Context, network, address string, _ net.Ad
 	if !ok {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
+	w.dialled++
 	client, conn := net.Pipe()
 	w.wg.Add(1)
 	// goroutine: ends when the client closes.
@@ -248,18 +253,78 @@ func TestRequireTLSOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newRequireWorld(t)
 		for policy, want := range map[string]string{
-			"opportunistic":          "may:none/requiretls:none sent",
-			"opportunistic+starttls": "may?/requiretls? deferred",
-			"disable":                "may:none sent",
+			"opportunistic":          "may:none/requiretls:none sent 2",
+			"opportunistic+starttls": "may?/requiretls? deferred 1",
+			"disable":                "may:none sent 2",
 		} {
 			d := w.delivery("[localhost]:7007", "u@x.test")
 			d.Envelope.RequireTLS, d.Envelope.Arrived = true, d.Active.Add(-time.Hour)
+			w.dialled = 0
 			client := w.client(w.setup(requireCase{"required", "brk", "may", policy, ""}))
 			r := client.Deliver(t.Context(), d)[0]
 			client.Close()
-			if got := r.TLS + " " + r.Outcome.String(); got != want {
+			if got := fmt.Sprint(r.TLS, " ", r.Outcome, " ", w.dialled); got != want {
 				t.Errorf("%s: %s, want %s", policy, got, want)
 			}
+		}
+		// A server that cannot have the message for another reason is not the last.
+		d := w.delivery("[localhost]:7002", "\u00fc@x.test")
+		d.Envelope.RequireTLS, d.Envelope.SMTPUTF8 = true, true
+		client := w.client(w.setup(requireCase{"required", "rt", "verify", "enforce", ""}))
+		if r := client.Deliver(t.Context(), d)[0]; r.TLS+" "+r.Enhanced != "verify?/requiretls? 5.6.7" {
+			t.Errorf("SMTPUTF8: %+v", r)
+		}
+		client.Close()
+		w.wg.Wait()
+	})
+}
+
+// TestRequireTLSApart: a connection that was opened under another rule about TLS is
+// not used again, however well it suits.
+func TestRequireTLSApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newRequireWorld(t)
+		cfg := w.setup(requireCase{"", "rt", "verify", "opportunistic", ""})
+		cfg.Settings.TLSConnectionReuse = true
+		client := w.client(cfg)
+		for _, tt := range []struct {
+			mark      string
+			connected int
+			tls       string
+		}{
+			{"none", 1, "verify"}, {"required", 2, "verify/requiretls"}, {"optional", 3, "may"},
+			{"required", 3, "verify/requiretls"}, {"optional", 3, "may"}, {"none", 3, "verify"},
+		} {
+			d := w.delivery("[localhost]:7002", "u@x.test")
+			d.Envelope.RequireTLS, d.Envelope.TLSOptional = tt.mark == "required", tt.mark == "optional"
+			d.Reuse = agent.Reuse{Load: true, Store: true}
+			r := client.Deliver(t.Context(), d)[0]
+			if r.TLS != tt.tls || w.dialled != tt.connected || r.Outcome != mail.Sent {
+				t.Errorf("%s: %d connections, want %d; %+v", tt.mark, w.dialled, tt.connected, r)
+			}
+		}
+		client.Close()
+		w.wg.Wait()
+	})
+}
+
+// TestRequireTLSDisabled: what is turned off in main.cf is not obeyed.
+func TestRequireTLSDisabled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newRequireWorld(t)
+		for mark, want := range map[string]string{"required": "encrypt 2.0.0", "optional": "!encrypt 4.7.4"} {
+			site := map[string]string{"required": "[localhost]:7003", "optional": "[localhost]:7001"}[mark]
+			cfg := w.setup(requireCase{mark, "nort", "encrypt", "enforce", ""})
+			cfg.Common.RequireTLS, cfg.Common.TLSOptional = false, false
+			d := w.delivery(site, "u@x.test")
+			d.Envelope.RequireTLS, d.Envelope.TLSOptional = mark == "required", mark == "optional"
+			client := w.client(cfg)
+			if r := client.Deliver(t.Context(), d)[0]; r.TLS+" "+r.Enhanced != want {
+				t.Errorf("%s: %+v, want %s", mark, r, want)
+			}
+			client.Close()
 		}
 		w.wg.Wait()
 	})

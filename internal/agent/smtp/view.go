@@ -26,7 +26,7 @@ type Deps struct {
 	Search   table.AddressSearch
 	Complete func(addr string) mail.Address
 	// Pass is as in Config.
-	Pass func(ctx context.Context, transport string, d *agent.Delivery) (res []mail.Result, name string, ok bool)
+	Pass agent.PassFunc
 	Log  *event.Logger
 }
 

@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,11 +24,11 @@ func TestStrays(t *testing.T) {
 		}
 		w.store = store
 		lose := func(id mail.QueueID, done ...int32) {
-			env, _, err := store.Message(id)
+			env, _, err := w.store.Message(id)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := store.Change()
+			c := w.store.Change()
 			if len(done) > 0 {
 				c.Done(id, done)
 			}
@@ -40,21 +41,27 @@ func TestStrays(t *testing.T) {
 		lose(w.send("one@x.test", "two@x.test"), 0, 1)
 		lose(w.send("single@x.test"))
 		held := w.sendAs(mail.Envelope{Sender: "s@example.org", Hold: true}, "held@x.test")
-		if err := store.Close(); err != nil {
+		heldLost := w.send("lost@x.test")
+		lose(heldLost)
+		c := store.Change()
+		c.Hold(heldLost, nil)
+		if err := errors.Join(c.Commit(), store.Close()); err != nil {
 			t.Fatal(err)
 		}
 		w.answer, w.settings.ActiveLimit = busy, 1
 		w.start()
-		if got := w.tried(); len(got) != 0 || w.left() != 4 {
+		if got := w.tried(); len(got) != 0 || w.left() != 5 {
 			t.Fatalf("tried %q, %d left: the test has no strays", got, w.left())
 		}
-		places := map[mail.QueueID]string{held: "held"}
+		places := map[mail.QueueID]string{held: "held", heldLost: "held"}
 		places[w.send("later@y.test")] = "job 1"
 		time.Sleep(time.Second)
 		w.says(newWorld(t).answer)
 		w.block = make(chan struct{})
-		places[w.send("slow@y.test")] = "active"
+		slow := w.send("slow@y.test")
+		places[slow] = "active"
 		synctest.Wait()
+		lose(slow)
 		places[w.send("beyond@y.test")] = "incoming" // no memory is left for it
 		time.Sleep(strayDelay + strayPause + time.Second)
 		for id, want := range places {
@@ -69,7 +76,7 @@ func TestStrays(t *testing.T) {
 		if got := strings.Join(got, ", "); got != "beyond@y.test, later@y.test, single@x.test, slow@y.test, todo@x.test" {
 			t.Errorf("tried %q", got)
 		}
-		if n := w.left(); n != 2 || w.place(held) != "held" {
+		if n := w.left(); n != 3 || w.place(held) != "held" {
 			t.Errorf("%d left", n)
 		}
 	})

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"strings"
-	"time"
+
+	"postroad/internal/sys"
 )
 
 // The workarounds of smtp_pix_workarounds.
@@ -50,12 +51,5 @@ func (x *xfer) pixPause(ctx context.Context) error {
 	if err := s.flush(set.DataXferTimeout); err != nil {
 		return err
 	}
-	timer := time.NewTimer(set.PIXDelay)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sys.Pause(ctx, set.PIXDelay)
 }

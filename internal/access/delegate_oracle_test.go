@@ -40,7 +40,7 @@ func sameRequests(t *testing.T, c *policyCase, ours, theirs []string) {
 	for i := range min(len(ours), len(theirs)) {
 		their := strings.Split(strings.Replace(theirs[i], "protocol_state=XCLIENT", "protocol_state=CONNECT", 1), "\n")
 		mine := strings.Split(ours[i], "\n")
-		if *daemons == debian {
+		if *sbin == "" {
 			mine = slices.DeleteFunc(mine, since37)
 		}
 		for n := range max(len(mine), len(their)) {

@@ -8,17 +8,16 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"postroad/internal/testkit"
+	"postroad/internal/testkit/mailkit"
 )
 
 // TestOracle plays the policy cases against the smtpd(8) of an installed
@@ -88,7 +87,7 @@ func sameLog(t *testing.T, c *policyCase, ours, theirs []string) bool {
 
 // withoutSASL removes the fields that came with Postfix 3.10.
 func withoutSASL(line string) string {
-	if *daemons != debian {
+	if *sbin != "" {
 		return line
 	}
 	return regexp.MustCompile(` sasl_(method|username|sender)=\S+`).ReplaceAllString(line, "")
@@ -96,37 +95,30 @@ func withoutSASL(line string) string {
 
 // oracle is a running Postfix with one smtpd service per case.
 type oracle struct {
-	dir  string
-	port int
+	*mailkit.Server
+	// ports are those of the cases.
+	ports []int
 }
 
-const (
-	oraclePort = 26500
-	nameServer = "127.77.1.53"
-	debian     = "/usr/lib/postfix/sbin"
-)
+const nameServer = "127.77.1.53"
 
-// daemons is where the daemons of the Postfix to compare with are.
-var daemons = flag.String("daemons", debian, "the directory of the daemons of the Postfix to compare with")
+// sbin is where the commands of the Postfix to compare with are.
+var sbin = flag.String("sbin", "", "the directory of the commands of the Postfix to compare with; Debian's if empty")
 
-// startOracle starts a private Postfix. It runs in a mount namespace of its
-// own, so that it sees our name server in /etc/resolv.conf.
+// startOracle starts a private Postfix that asks our name server.
 func startOracle(t *testing.T, cases []*policyCase) *oracle {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "oracle")
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	must(t, os.Chmod(dir, 0o755))
-	o := &oracle{dir: dir, port: oraclePort}
-	o.directories(t)
-	o.configure(t, cases)
+	o := &oracle{mailkit.New(t, mailkit.Postfix, mailkit.Programs{Sbin: *sbin}), testkit.FreePorts(t, len(cases))}
+	o.Resolver = nameServer
 	zone, err := os.ReadFile("testdata/policy/zone.txt")
 	must(t, err)
 	server, err := testkit.StartDNS(nameServer+":53", string(zone))
 	must(t, err)
 	t.Cleanup(func() { must(t, server.Close()) })
-	authServer(t, filepath.Join(dir, "spool/private/auth"))
-	o.run(t)
+	authServer(t, filepath.Join(o.Dir, "spool/private/auth"))
+	main, err := os.ReadFile("testdata/policy/base.cf")
+	must(t, err)
+	o.Start(string(main), o.services(cases), "tcp", fmt.Sprintf("127.0.0.1:%d", o.ports[0]))
 	return o
 }
 
@@ -137,28 +129,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// directories makes a queue directory.
-func (o *oracle) directories(t *testing.T) {
-	t.Helper()
-	script := `cd "$1" && mkdir etc data spool && cd spool &&
-mkdir active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace &&
-chown postfix ../data active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public &&
-chgrp postdrop maildrop public && chmod 1730 maildrop && chmod 710 public && chmod 700 private`
-	out, err := exec.Command("sh", "-c", script, "sh", o.dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-// configure writes main.cf and master.cf.
-func (o *oracle) configure(t *testing.T, cases []*policyCase) {
-	t.Helper()
-	base, err := os.ReadFile("testdata/policy/base.cf")
-	must(t, err)
-	// Without a queue manager every message would wait for in_flow_delay.
-	main := fmt.Sprintf("%s\nin_flow_delay = 0\ndaemon_directory = %s\nqueue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file_prefixes = /\nmaillog_file = %s/log\n",
-		base, *daemons, o.dir, o.dir, o.dir)
-	must(t, os.WriteFile(filepath.Join(o.dir, "etc/main.cf"), []byte(main), 0o644))
+// services is the master.cf.
+func (o *oracle) services(cases []*policyCase) string {
 	var b strings.Builder
 	b.WriteString(`rewrite unix - - n - - trivial-rewrite
 cleanup unix n - n - 0 cleanup
@@ -171,38 +143,12 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 `)
 	for i, c := range cases {
-		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - 1 smtpd\n  -o { syslog_name = case%d }\n", o.port+i, i)
+		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - 1 smtpd\n  -o { syslog_name = case%d }\n", o.ports[i], i)
 		for _, s := range c.sets {
 			fmt.Fprintf(&b, "  -o { %s = %s }\n", s[0], s[1])
 		}
 	}
-	must(t, os.WriteFile(filepath.Join(o.dir, "etc/master.cf"), []byte(b.String()), 0o644))
-	must(t, os.WriteFile(filepath.Join(o.dir, "resolv.conf"), []byte("nameserver "+nameServer+"\noptions timeout:1 attempts:1\n"), 0o644))
-}
-
-// run starts master(8) and waits for its first port.
-func (o *oracle) run(t *testing.T) {
-	t.Helper()
-	cmd := exec.Command("unshare", "--mount", "sh", "-c",
-		`mount --bind "$1/resolv.conf" /etc/resolv.conf && exec `+*daemons+`/master -c "$1/etc" -d`, "sh", o.dir)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		_ = cmd.Wait() // it ends by our signal
-	})
-	for range 100 {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.port))
-		if err == nil {
-			must(t, conn.Close())
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("Postfix does not start")
+	return b.String()
 }
 
 // authServer is as much of Dovecot's auth service as smtpd(8) asks for when it
@@ -231,7 +177,7 @@ func authServer(t *testing.T, path string) {
 // play goes through the steps of a case.
 func (o *oracle) play(t *testing.T, n int, c *policyCase) []answer {
 	t.Helper()
-	p := &peer{t: t, addr: fmt.Sprintf("127.0.0.1:%d", o.port+n)}
+	p := &peer{t: t, addr: fmt.Sprintf("127.0.0.1:%d", o.ports[n])}
 	defer p.close()
 	var out []answer
 	for i, step := range c.steps {
@@ -350,9 +296,9 @@ func (o *oracle) decisions(t *testing.T, n int) []string {
 	var text []byte
 	mark := fmt.Sprintf(" case%d/smtpd[", n)
 	// The log daemon may be a moment behind.
-	for range 20 {
+	for range 500 {
 		var err error
-		text, err = os.ReadFile(filepath.Join(o.dir, "log"))
+		text, err = os.ReadFile(filepath.Join(o.Dir, "log"))
 		must(t, err)
 		i := strings.LastIndex(string(text), mark)
 		if i >= 0 && strings.Contains(string(text[i:]), "disconnect from") {

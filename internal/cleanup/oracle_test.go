@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"postroad/internal/mail"
+	"postroad/internal/testkit/mailkit"
 )
 
 // update writes what the real Postfix answers into the cases; see TestOracle.
@@ -70,18 +70,7 @@ func must(t *testing.T, err error) {
 // is no queue manager: what cleanup writes stays in incoming.
 func startOracle(t *testing.T, cases []*testCase) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "oracle")
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	must(t, os.Chmod(dir, 0o755))
-	script := `cd "$1" && mkdir etc data spool && cd spool &&
-		mkdir pid private public incoming active deferred hold corrupt bounce defer trace saved flush maildrop &&
-		chown postfix ../data private public incoming active deferred hold corrupt bounce defer trace saved flush && chmod 700 private`
-	if out, err := exec.Command("sh", "-c", script, "sh", dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	config := baseConfig + fmt.Sprintf("queue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file_prefixes = /\nmaillog_file = %s/log\nin_flow_delay = 0\n", dir, dir, dir)
-	must(t, os.WriteFile(filepath.Join(dir, "etc/main.cf"), []byte(config), 0o644))
+	s := mailkit.New(t, mailkit.Postfix, mailkit.Programs{})
 	var b strings.Builder
 	b.WriteString("postlog unix-dgram n - n - 1 postlogd\nproxymap unix - - n - - proxymap\nrewrite unix - - n - - trivial-rewrite\n" +
 		"remoterewrite unix - - n - - trivial-rewrite -o remote_header_rewrite_domain=domain.invalid\n" +
@@ -92,25 +81,8 @@ func startOracle(t *testing.T, cases []*testCase) string {
 			fmt.Fprintf(&b, "  -o { %s = %s }\n", s[0], s[1])
 		}
 	}
-	must(t, os.WriteFile(filepath.Join(dir, "etc/master.cf"), []byte(b.String()), 0o644))
-	cmd := exec.Command("/usr/lib/postfix/sbin/master", "-c", filepath.Join(dir, "etc"), "-d")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		must(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM))
-		_ = cmd.Wait() // it ends by our signal
-	})
-	last := filepath.Join(dir, fmt.Sprintf("spool/public/cleanup%d", len(cases)-1))
-	for range 200 {
-		if conn, err := net.Dial("unix", last); err == nil {
-			must(t, conn.Close())
-			return dir
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("Postfix does not start")
-	return ""
+	s.Start(baseConfig, b.String(), "unix", filepath.Join(s.Dir, fmt.Sprintf("spool/public/cleanup%d", len(cases)-1)))
+	return s.Dir
 }
 
 // Flags that clients of cleanup(8) send.

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit/mailkit"
 )
 
 // TestOracle asks the trivial-rewrite(8) of an installed Postfix all questions
@@ -66,18 +66,9 @@ func twice(lines []string) []string {
 // case.
 func startOracle(t *testing.T, cases []*testCase) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "oracle")
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	must(t, os.Chmod(dir, 0o755))
-	script := `cd "$1" && mkdir etc data spool && cd spool && mkdir pid private public && chown postfix ../data private public && chmod 700 private`
-	if out, err := exec.Command("sh", "-c", script, "sh", dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	s := mailkit.New(t, mailkit.Postfix, mailkit.Programs{})
 	base, err := os.ReadFile("testdata/cases/base.cf")
 	must(t, err)
-	text := fmt.Sprintf("%s\nqueue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file_prefixes = /\nmaillog_file = %s/log\n", base, dir, dir, dir)
-	must(t, os.WriteFile(filepath.Join(dir, "etc/main.cf"), []byte(text), 0o644))
 	var b strings.Builder
 	b.WriteString("postlog unix-dgram n - n - 1 postlogd\nproxymap unix - - n - - proxymap\n")
 	for i, c := range cases {
@@ -86,23 +77,8 @@ func startOracle(t *testing.T, cases []*testCase) string {
 			fmt.Fprintf(&b, "  -o { %s = %s }\n", s[0], s[1])
 		}
 	}
-	must(t, os.WriteFile(filepath.Join(dir, "etc/master.cf"), []byte(b.String()), 0o644))
-	cmd := exec.Command("/usr/lib/postfix/sbin/master", "-c", filepath.Join(dir, "etc"), "-d")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		must(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM))
-		_ = cmd.Wait() // it ends by our signal
-	})
-	for range 100 {
-		if _, err := os.Stat(filepath.Join(dir, "spool/private/rewrite0")); err == nil {
-			return dir
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("Postfix does not start")
-	return ""
+	s.Start(string(base), b.String(), "unix", filepath.Join(s.Dir, "spool/private/rewrite0"))
+	return s.Dir
 }
 
 func must(t *testing.T, err error) {

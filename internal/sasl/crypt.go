@@ -115,9 +115,6 @@ func (v *stored) hashed() (algorithm.Digest, error) {
 	if !strings.HasPrefix(v.text, v.begins) {
 		return nil, errForeign
 	}
-	if _, err := price(v.text); errors.Is(err, errCost) {
-		return nil, err
-	}
 	digest, err := v.crypt.Decode(v.text)
 	if err != nil || len(digest.Key()) < minKey {
 		return nil, errEncoded // the library's error may quote the hash

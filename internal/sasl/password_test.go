@@ -134,7 +134,9 @@ func FuzzScheme(f *testing.F) {
 		if v.digest {
 			_, _ = v.matches("x")
 		}
-		_, _ = price(v.text)
+		if memory, err := v.memory(); memory > maxMemory || err != nil && memory != 0 {
+			t.Errorf("%q: %d KiB, %v", value, memory, err)
+		}
 		_, _ = parseSCRAM(v.text, 20)
 	})
 }

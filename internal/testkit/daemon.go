@@ -17,15 +17,26 @@ import (
 // give to others while a server is down.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	for range 100 {
+	return FreePorts(t, 1)[0]
+}
+
+// FreePorts is FreePort for several ports.
+func FreePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range 100 + 2*n {
 		port := 20000 + rand.IntN(12000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			_ = l.Close() // nothing was accepted
-			return port
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = l.Close() }() // nothing was accepted
+		if ports = append(ports, port); len(ports) == n {
+			return ports
 		}
 	}
-	t.Fatal("no port is free")
-	return 0
+	t.Fatal("not enough ports are free")
+	return nil
 }
 
 // Daemon is a server of one process that a test takes away and brings back.

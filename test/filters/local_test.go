@@ -54,7 +54,7 @@ func localCases() []local {
 func TestLocal(t *testing.T) {
 	cases := localCases()
 	results := map[string]*[]outcome{"postfix": {}, "postroad": {}}
-	ports := freePorts(t, 2)
+	ports := testkit.FreePorts(t, 2)
 	t.Run("send", func(t *testing.T) {
 		for i, name := range []string{"postfix", "postroad"} {
 			t.Run(name, func(t *testing.T) {
@@ -93,25 +93,21 @@ func (s *server) send(t *testing.T, c *local, m *testkit.Milter) outcome {
 	t.Helper()
 	m.Script = c.script
 	m.Forget()
-	before, logged := len(s.sink.Messages()), len(s.log(0))
-	program := filepath.Join(*binDir, "sendmail")
-	if s.name == "postfix" {
-		program = command("sendmail")
-	}
-	cmd := exec.Command(program, append([]string{"-C", filepath.Join(s.dir, "etc"), "-i"}, c.args...)...)
+	before, logged := len(s.sink.Messages()), len(s.Log(0))
+	cmd := exec.Command(s.Command("sendmail"), append([]string{"-C", filepath.Join(s.Dir, "etc"), "-i"}, c.args...)...)
 	cmd.Stdin = strings.NewReader(c.text)
-	cmd.Env = append(os.Environ(), "MAIL_CONFIG="+filepath.Join(s.dir, "etc"))
+	cmd.Env = append(os.Environ(), "MAIL_CONFIG="+filepath.Join(s.Dir, "etc"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", c.name, err, out)
 	}
 	done := func() bool {
-		return strings.Contains(s.log(logged), "removed") || strings.Contains(s.log(logged), "milter-discard")
+		return strings.Contains(s.Log(logged), "removed") || strings.Contains(s.Log(logged), "milter-discard")
 	}
 	if c.waits {
-		done = func() bool { return strings.Contains(s.log(logged), "milter-reject") }
+		done = func() bool { return strings.Contains(s.Log(logged), "milter-reject") }
 	}
 	if !wait(t, 5*time.Second, done) {
-		t.Errorf("%s: %s: nothing happens\n%s", s.name, c.name, s.log(logged))
+		t.Errorf("%s: %s: nothing happens\n%s", s.Name, c.name, s.Log(logged))
 	}
 	wait(t, time.Second, func() bool { return len(s.sink.Messages()) > before && quiet(m) })
 	if c.waits {
@@ -127,17 +123,17 @@ func (s *server) send(t *testing.T, c *local, m *testkit.Milter) outcome {
 	}
 	return outcome{
 		filterA: munge(strings.Join(m.Log(), "\n")), delivered: munge(strings.Join(mail, "\n")),
-		log: strings.TrimSpace(milterLines(s.log(logged))),
+		log: strings.TrimSpace(milterLines(s.Log(logged))),
 	}
 }
 
 // empty removes what waits in the maildrop.
 func (s *server) empty(t *testing.T) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(s.dir, "spool/maildrop/*"))
+	names, err := filepath.Glob(filepath.Join(s.Dir, "spool/maildrop/*"))
 	must(t, err)
 	if len(names) == 0 {
-		t.Errorf("%s: nothing waits", s.name)
+		t.Errorf("%s: nothing waits", s.Name)
 	}
 	for _, name := range names {
 		must(t, os.Remove(name))

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
 
 // daemon is a real filter in a directory of its own.
@@ -63,7 +65,7 @@ func TestReal(t *testing.T) {
 			must(t, err)
 			t.Cleanup(func() { _ = os.RemoveAll(dir) })
 			must(t, os.Chmod(dir, 0o755))
-			ports := freePorts(t, 3)
+			ports := testkit.FreePorts(t, 3)
 			d.start(t, dir, ports[0])
 			listening(t, ports[0], d.name)
 			results := map[string]map[string]string{}
@@ -96,11 +98,11 @@ var varying = []*regexp.Regexp{
 // letter sends one message and returns the last reply and what was delivered.
 func (s *server) letter(t *testing.T, port int, text string) string {
 	t.Helper()
-	before, logged := len(s.sink.Messages()), len(s.log(0))
+	before, logged := len(s.sink.Messages()), len(s.Log(0))
 	replies := converse(t, port, []string{"EHLO c.test", "MAIL FROM:<ann@b.test>", "RCPT TO:<joe@d.test>", "DATA", text})
 	out := replies[strings.LastIndex(replies, "> DATA"):]
 	if strings.Contains(replies, "queued as") {
-		held := func() bool { return strings.Contains(s.log(logged), "milter-hold: ") }
+		held := func() bool { return strings.Contains(s.Log(logged), "milter-hold: ") }
 		wait(t, 10*time.Second, func() bool { return len(s.sink.Messages()) > before || held() })
 		if held() {
 			out += "held\n"
@@ -218,7 +220,7 @@ func TestDKIM(t *testing.T) {
 	dir, err := os.MkdirTemp("", "filter-dkim")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	ports := freePorts(t, 5)
+	ports := testkit.FreePorts(t, 5)
 	dkimKey(t, dir)
 	signs := file(t, filepath.Join(dir, "sign.conf"), fmt.Sprintf(dkimConf, ports[0], dir, dir, "s"))
 	checks := file(t, filepath.Join(dir, "check.conf"), strings.Replace(fmt.Sprintf(dkimConf, ports[1], dir, dir, "v"), "127.0.0.0/8", "192.0.2.1", 1))
@@ -232,7 +234,7 @@ func TestDKIM(t *testing.T) {
 		before := len(s.sink.Messages())
 		s.letter(t, ports[3], text)
 		if len(s.sink.Messages()) <= before {
-			t.Fatalf("%s: not delivered: %s", letter, s.log(0))
+			t.Fatalf("%s: not delivered: %s", letter, s.Log(0))
 		}
 		signed := s.sink.Messages()[before].Data
 		if got := s.letter(t, ports[4], signed); !strings.Contains(got, "dkim=pass") {
@@ -292,7 +294,7 @@ func startClamAV(t *testing.T, dir string, port int, virus, infected string) {
 }
 
 func startSpamAssassin(t *testing.T, dir string, port int) {
-	scan := freePorts(t, 8)[7]
+	scan := testkit.FreePorts(t, 8)[7]
 	must(t, os.MkdirAll(filepath.Join(dir, "site"), 0o755))
 	file(t, filepath.Join(dir, "site/v320.pre"), "loadplugin Mail::SpamAssassin::Plugin::Check\n")
 	file(t, filepath.Join(dir, "site/local.cf"), "use_bayes 0\nbody TEST_SPAM /GTUBE-STANDARD-ANTI/\nscore TEST_SPAM 100\n")

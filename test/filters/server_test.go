@@ -6,16 +6,14 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"postroad/internal/testkit"
+	"postroad/internal/testkit/mailkit"
 )
 
 var (
@@ -33,9 +31,8 @@ func must(t *testing.T, err error) {
 
 // server is a private mail server. Everything that it delivers goes to sink.
 type server struct {
-	name, dir string
-	sink      *testkit.Sink
-	cmd       *exec.Cmd
+	*mailkit.Server
+	sink *testkit.Sink
 }
 
 // service is one line of its master.cf: a port with settings of its own.
@@ -64,7 +61,6 @@ alias_maps =
 local_recipient_maps =
 inet_interfaces = 127.0.0.1
 inet_protocols = all
-maillog_file_prefixes = /
 `
 
 const baseMaster = `cleanup unix n - n - 0 cleanup
@@ -89,27 +85,16 @@ postlog unix-dgram n - n - 1 postlogd
 // out whether it runs.
 func startServer(t *testing.T, name, main string, services []service) *server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "filters-"+name)
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
 	sink, err := testkit.StartSink("", "")
 	must(t, err)
 	t.Cleanup(func() { _ = sink.Close() })
-	s := &server{name: name, dir: dir, sink: sink}
-	s.layout(t)
-	chain := filepath.Join(dir, "etc/chain.pem")
-	if out, err := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-		"-subj", "/CN=mx.test", "-keyout", chain, "-out", chain+".crt").CombinedOutput(); err != nil {
-		t.Fatalf("openssl: %v: %s", err, out)
-	}
-	crt, err := os.ReadFile(chain + ".crt")
+	s := &server{mailkit.New(t, name, mailkit.Programs{Bin: *binDir, Sbin: *sbin}), sink}
+	cert, key, err := testkit.SelfSignedPEM("mx.test")
 	must(t, err)
-	key, err := os.ReadFile(chain)
-	must(t, err)
-	must(t, os.WriteFile(chain, append(key, crt...), 0o600))
-	main = baseMain + "smtpd_tls_chain_files = " + chain + "\n" + fmt.Sprintf("queue_directory = %s/spool\ndata_directory = %s/data\nmaillog_file = %s/log\ndefault_transport = smtp:[%s]:%s\n",
-		dir, dir, dir, strings.Split(sink.Addr, ":")[0], strings.Split(sink.Addr, ":")[1]) + main
+	chain := filepath.Join(s.Dir, "etc/chain.pem")
+	must(t, os.WriteFile(chain, append(key, cert...), 0o600))
+	host, port, _ := strings.Cut(sink.Addr, ":")
+	main = baseMain + "smtpd_tls_chain_files = " + chain + "\ndefault_transport = smtp:[" + host + "]:" + port + "\n" + main
 	var b strings.Builder
 	b.WriteString(baseMaster)
 	for _, svc := range services {
@@ -118,73 +103,8 @@ func startServer(t *testing.T, name, main string, services []service) *server {
 			fmt.Fprintf(&b, "  -o { %s }\n", set)
 		}
 	}
-	s.run(t, main, b.String(), services[0].port)
+	s.Start(main, b.String(), "tcp", fmt.Sprintf("127.0.0.1:%d", services[0].port))
 	return s
-}
-
-// layout makes a queue directory.
-func (s *server) layout(t *testing.T) {
-	t.Helper()
-	script := `cd "$1" && mkdir etc data spool && cd spool &&
-mkdir active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace &&
-chown postfix ../data active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public &&
-chgrp postdrop maildrop public && chmod 1730 maildrop && chmod 710 public && chmod 700 private`
-	if out, err := exec.Command("sh", "-c", script, "sh", s.dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-// run starts the server and waits for a port.
-func (s *server) run(t *testing.T, main, master string, port int) {
-	t.Helper()
-	etc := filepath.Join(s.dir, "etc")
-	argv := []string{filepath.Join(*binDir, "postroad"), "postfix", "-c", etc, "start-fg"}
-	if s.name == "postfix" {
-		daemons, err := exec.Command(command("postconf"), "-dh", "daemon_directory").Output()
-		must(t, err)
-		at := strings.TrimSpace(string(daemons))
-		// Without a busy queue manager every message would wait.
-		main += "in_flow_delay = 0\ndaemon_directory = " + at + "\n"
-		argv = []string{filepath.Join(at, "master"), "-c", etc, "-d"}
-	}
-	must(t, os.WriteFile(filepath.Join(etc, "main.cf"), []byte(main), 0o644))
-	must(t, os.WriteFile(filepath.Join(etc, "master.cf"), []byte(master), 0o644))
-	s.cmd = exec.Command(argv[0], argv[1:]...)
-	s.cmd.Stdout, s.cmd.Stderr = os.Stdout, os.Stderr
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	must(t, s.cmd.Start())
-	t.Cleanup(func() {
-		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
-		_ = s.cmd.Wait() // it ends by our signal
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if !testkit.Poll(ctx, 50*time.Millisecond, func() bool {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}) {
-		t.Fatalf("%s does not start: %s", s.name, s.log(0))
-	}
-}
-
-// command is the path of a command of the Postfix to compare with.
-func command(name string) string {
-	if *sbin != "" {
-		return filepath.Join(*sbin, name)
-	}
-	return "/usr/sbin/" + name
-}
-
-// log is the mail log from a position on.
-func (s *server) log(from int) string {
-	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
-	if err != nil || len(text) < from {
-		return ""
-	}
-	return string(text[from:])
 }
 
 // wait polls until done or for a while.
@@ -193,23 +113,4 @@ func wait(t *testing.T, limit time.Duration, done func() bool) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	return testkit.Poll(ctx, 10*time.Millisecond, done)
-}
-
-// freePorts finds n ports that nobody listens on, below those that the kernel gives
-// to connections.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for port := 20000 + os.Getpid()%5000; len(ports) < n && port < 32000; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		must(t, l.Close())
-		ports = append(ports, port)
-	}
-	if len(ports) < n {
-		t.Fatal("not enough free ports")
-	}
-	return ports
 }

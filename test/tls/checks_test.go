@@ -134,13 +134,13 @@ var checks = []finding{
 // TestChecks makes every check at both servers.
 func TestChecks(t *testing.T) {
 	certs := certificates(t)
-	first := freePorts(t, 2*len(checked))
+	ports := testkit.FreePorts(t, 2*len(checked))
 	found := map[string][]string{}
 	t.Run("check", func(t *testing.T) {
 		for i, name := range []string{"postfix", "postroad"} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				s := start(t, name, certs, first+i*len(checked), checked)
+				s := start(t, name, certs, ports[i*len(checked):], checked)
 				var out []string
 				for _, c := range checks {
 					out = append(out, c.find(t, s, certs))
@@ -347,7 +347,7 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 				cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c, nil }
 			}
 			waitFor(t, func() bool {
-				return strings.Count(s.log(), "]: connect from") == strings.Count(s.log(), "]: disconnect from")
+				return strings.Count(s.Log(0), "]: connect from") == strings.Count(s.Log(0), "]: disconnect from")
 			})
 			conn, _ := startTLS(t, s.ports[service])
 			c := tls.Client(conn, cfg)
@@ -366,9 +366,9 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 			// The port in the lines tells whose they are.
 			name := fmt.Sprintf("unknown[127.0.0.1]:%d", conn.LocalAddr().(*net.TCPAddr).Port)
 			_ = conn.Close()
-			waitFor(t, func() bool { return strings.Contains(s.log(), "disconnect from "+name) })
+			waitFor(t, func() bool { return strings.Contains(s.Log(0), "disconnect from "+name) })
 			var own strings.Builder
-			for l := range strings.Lines(s.log()) {
+			for l := range strings.Lines(s.Log(0)) {
 				if strings.Contains(l, name) {
 					own.WriteString(strings.ReplaceAll(l, name, "NAME"))
 				}

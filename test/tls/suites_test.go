@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // grades are the services whose protocols, suites and groups are compared.
@@ -63,13 +65,13 @@ func TestSuites(t *testing.T) {
 	certs, all := certificates(t), allSuites(t)
 	services := slices.Clone(grades)
 	services[len(services)-1].settings = []string{"smtpd_tls_chain_files =", "smtpd_tls_eccert_file = %D/ec.pem"}
-	first := freePorts(t, 2*len(services))
+	ports := testkit.FreePorts(t, 2*len(services))
 	results := map[string]map[string][]string{"postfix": {}, "postroad": {}}
 	t.Run("scan", func(t *testing.T) {
 		for i, name := range []string{"postfix", "postroad"} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				s := start(t, name, certs, first+i*len(services), services)
+				s := start(t, name, certs, ports[i*len(services):], services)
 				for _, svc := range services {
 					for _, version := range []uint16{tls10, tls11, tls12, tls13} {
 						results[name][svc.name+", "+versionNames[version]] = accepted(t, s.ports[svc.name], version, all)

@@ -110,6 +110,12 @@ func (s *server) send(t *testing.T, c *local, m *testkit.Milter) outcome {
 		t.Errorf("%s: %s: nothing happens\n%s", s.Name, c.name, s.Log(logged))
 	}
 	wait(t, time.Second, func() bool { return len(s.sink.Messages()) > before && quiet(m) })
+	// Lines about a report of this message would count as the next one's.
+	if !wait(t, 5*time.Second, func() bool {
+		return strings.Count(s.Log(0), "(queue active)") == strings.Count(s.Log(0), ": removed\n")
+	}) {
+		t.Errorf("%s: %s: it stays in the queue\n%s", s.Name, c.name, s.Log(logged))
+	}
 	if c.waits {
 		s.empty(t)
 	}

@@ -104,6 +104,10 @@ func startServer(t *testing.T, name, main string, services []service) *server {
 		}
 	}
 	s.Start(main, b.String(), "tcp", fmt.Sprintf("127.0.0.1:%d", services[0].port))
+	// What the log says of that first connection belongs to no case.
+	if !wait(t, 20*time.Second, func() bool { return strings.Contains(s.Log(0), "disconnect from") }) {
+		t.Fatal("the log does not say that the first client has gone")
+	}
 	return s
 }
 

@@ -188,7 +188,8 @@ func (l *liveTable) truncated(t *testing.T, version int) {
 // is answered by what was there or by what is there now, without a reload.
 func TestLive(t *testing.T) {
 	t.Parallel()
-	dir := siteDir(t)
+	s := newSite(t)
+	dir := s.Dir
 	tables := liveTables(dir)
 	theirs := filepath.Join(dir, "theirs")
 	must(t, os.Mkdir(theirs, 0o755))
@@ -204,7 +205,7 @@ func TestLive(t *testing.T) {
 		domains += ", {" + l.kind + ".test=x}"
 		mailboxes += ", " + l.kind + ":" + l.path
 	}
-	s := startSite(t, dir, specs{"domains": domains + " }", "mailboxes": mailboxes},
+	s.start(t, specs{"domains": domains + " }", "mailboxes": mailboxes},
 		"smtpd_client_restrictions = check_client_access inline:{ {127.0.0.1=OK} }, check_client_access "+clients+", reject")
 	done := make(chan struct{})
 	var senders sync.WaitGroup

@@ -9,16 +9,15 @@ import (
 	"net"
 	"net/textproto"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"postroad/internal/testkit"
+	"postroad/internal/testkit/mailkit"
 	"postroad/internal/testkit/sqlkit"
 )
 
@@ -46,20 +45,16 @@ var queries = map[string]string{
 	"aliases":   "SELECT goto FROM alias WHERE address='%s' AND active=1",
 }
 
-// site is a running Postroad.
+// site is a Postroad.
 type site struct {
-	dir  string
+	*mailkit.Server
 	port int
 }
 
-// siteDir makes a directory that mail_owner can get to.
-func siteDir(t *testing.T) string {
+// newSite makes the directories of a site.
+func newSite(t *testing.T) *site {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tables")
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
-	return dir
+	return &site{mailkit.New(t, mailkit.Postroad, mailkit.Programs{Bin: *binDir}), testkit.FreePort(t)}
 }
 
 // specs has the tables of a site by the name of the map.
@@ -88,21 +83,16 @@ func sql(t *testing.T, dir, kind, hosts string) specs {
 	return settings(t, dir, kind, "hosts = "+hosts+"\nuser = mail\npassword = secret\ndbname = mail\nretry_interval = 1\n", each)
 }
 
-// startSite starts Postroad in a directory with these maps, and more lines of main.cf.
-func startSite(t *testing.T, dir string, maps specs, lines ...string) *site {
+// start starts Postroad with these maps, and more lines of main.cf.
+func (s *site) start(t *testing.T, maps specs, lines ...string) {
 	t.Helper()
-	s := &site{dir: dir, port: testkit.FreePort(t)}
 	main := fmt.Sprintf(`compatibility_level = 3.11
 myhostname = mx.example.test
 mydestination =
 inet_interfaces = 127.0.0.1
-queue_directory = %[1]s/spool
-data_directory = %[1]s/data
-maillog_file = %[1]s/log
-maillog_file_prefixes = /
-virtual_mailbox_domains = %[2]s
-virtual_mailbox_maps = %[3]s
-virtual_alias_maps = %[4]s
+virtual_mailbox_domains = %s
+virtual_mailbox_maps = %s
+virtual_alias_maps = %s
 virtual_transport = discard:
 smtpd_recipient_restrictions = reject_unauth_destination
 smtpd_relay_restrictions =
@@ -114,24 +104,10 @@ smtpd_client_connection_rate_limit = 0
 minimal_backoff_time = 1s
 maximal_backoff_time = 1s
 queue_run_delay = 1s
-`, dir, maps["domains"], maps["mailboxes"], maps["aliases"]) + strings.Join(lines, "\n") + "\n"
+`, maps["domains"], maps["mailboxes"], maps["aliases"]) + strings.Join(lines, "\n") + "\n"
 	master := fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\nrewrite unix - - n - - trivial-rewrite\n"+
 		"bounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\ndiscard unix - - n - - discard\nerror unix - - n - - error\nretry unix - - n - - error\n", s.port)
-	etc := filepath.Join(dir, "etc")
-	must(t, os.Mkdir(etc, 0o755))
-	must(t, os.Mkdir(filepath.Join(dir, "spool"), 0o755))
-	must(t, os.WriteFile(filepath.Join(etc, "main.cf"), []byte(main), 0o644))
-	must(t, os.WriteFile(filepath.Join(etc, "master.cf"), []byte(master), 0o644))
-	cmd := exec.Command(filepath.Join(*binDir, "postroad"), "postfix", "-c", etc, "start-fg")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		_ = cmd.Wait() // it ends by our signal
-	})
-	eventually(t, "the server answers", func() bool { return s.ask("known@example.test") > 0 })
-	return s
+	s.Start(main, master, "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
 }
 
 // patience is how long something may take: a lookup server that hangs is waited for
@@ -236,9 +212,10 @@ func TestOutage(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			dir := siteDir(t)
-			from := kind.make(t, dir)
-			outage(t, startSite(t, dir, from.maps), from)
+			s := newSite(t)
+			from := kind.make(t, s.Dir)
+			s.start(t, from.maps)
+			outage(t, s, from)
 		})
 	}
 }
@@ -277,11 +254,17 @@ func startLoad(t *testing.T, s *site, known ...string) *load {
 	return l
 }
 
-// more waits until a count has grown.
-func (l *load) more(what string, count *atomic.Int64) {
+// more waits until the sum of counts has grown.
+func (l *load) more(what string, counts ...*atomic.Int64) {
 	l.t.Helper()
-	from := count.Load()
-	eventually(l.t, what, func() bool { return count.Load() >= from+3 })
+	sum := func() (n int64) {
+		for _, count := range counts {
+			n += count.Load()
+		}
+		return n
+	}
+	from := sum()
+	eventually(l.t, what, func() bool { return sum() >= from+3 })
 }
 
 // stop ends the load, and looks for answers that must not be.
@@ -302,9 +285,8 @@ func (s *site) settled(t *testing.T, accepted int64) {
 	t.Helper()
 	var log string
 	eventually(t, "everything is delivered", func() bool {
-		data, err := os.ReadFile(filepath.Join(s.dir, "log"))
-		log = string(data)
-		return err == nil && int64(strings.Count(log, "status=sent")) >= accepted
+		log = s.Log(0)
+		return int64(strings.Count(log, "status=sent")) >= accepted
 	})
 	if strings.Contains(log, "status=bounced") || strings.Contains(log, "secret") {
 		t.Errorf("something bounced, or the log has the password:\n%s", log)
@@ -323,7 +305,8 @@ func outage(t *testing.T, s *site, from *source) {
 	from.start()
 	l.more("mail is accepted again", &known.good)
 	from.pause()
-	l.more("when they hang mail is put off", &known.later)
+	// Each client waits once within patience, and most may ask for unknown users.
+	l.more("when they hang mail is put off", &known.later, &unknown.later)
 	from.resume()
 	l.more("mail is accepted after that", &known.good)
 	l.more("and unknown users are refused", &unknown.never)
@@ -362,8 +345,8 @@ func TestGarbage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := siteDir(t)
-			s := startSite(t, dir, maps(t, dir))
+			s := newSite(t)
+			s.start(t, maps(t, s.Dir))
 			for _, rcpt := range []string{"known@example.test", "nobody@example.test"} {
 				if code := s.ask(rcpt); code/100 != 4 {
 					t.Errorf("%s: %d", rcpt, code)

@@ -30,25 +30,23 @@ func TestRefusedTypes(t *testing.T) {
 	} {
 		t.Run(test.table, func(t *testing.T) {
 			t.Parallel()
-			dir := siteDir(t)
 			maps := specs{"domains": "inline:{ {example.test=x} }", "mailboxes": users}
 			for name, spec := range test.maps {
 				maps[name] = spec
 			}
-			s := startSite(t, dir, maps, test.line)
+			s := newSite(t)
+			s.start(t, maps, test.line)
 			for _, rcpt := range []string{"known@example.test", "nobody@example.test"} {
 				if code := s.ask(rcpt); code != 451 && !(code == 550 && rcpt != "known@example.test") {
 					t.Errorf("%s: %d", rcpt, code)
 				}
 			}
-			config, err := os.ReadFile(filepath.Join(dir, "etc", "main.cf"))
+			config, err := os.ReadFile(filepath.Join(s.Dir, "etc", "main.cf"))
 			must(t, err)
 			before, _, _ := strings.Cut(string(config), test.table)
-			place := fmt.Sprintf("(%s/etc/main.cf, line %d)", dir, 1+strings.Count(before, "\n"))
+			place := fmt.Sprintf("(%s/etc/main.cf, line %d)", s.Dir, 1+strings.Count(before, "\n"))
 			eventually(t, "the log says what to use instead of "+test.table+" "+place, func() bool {
-				log, err := os.ReadFile(filepath.Join(dir, "log"))
-				must(t, err)
-				for line := range strings.Lines(string(log)) {
+				for line := range strings.Lines(s.Log(0)) {
 					if strings.Contains(line, test.table+" is unavailable. unsupported dictionary type: ") && strings.Contains(line, test.instead) && strings.Contains(line, place) {
 						return true
 					}

@@ -349,6 +349,7 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 			waitFor(t, func() bool {
 				return strings.Count(s.Log(0), "]: connect from") == strings.Count(s.Log(0), "]: disconnect from")
 			})
+			logged := len(s.Log(0))
 			conn, _ := startTLS(t, s.ports[service])
 			c := tls.Client(conn, cfg)
 			said := "closed"
@@ -363,12 +364,12 @@ func clientCerts(service string) func(*testing.T, *server, string) string {
 					}
 				}
 			}
-			// The port in the lines tells whose they are.
+			// The port in the lines tells whose they are, as long as it is not had again.
 			name := fmt.Sprintf("unknown[127.0.0.1]:%d", conn.LocalAddr().(*net.TCPAddr).Port)
 			_ = conn.Close()
-			waitFor(t, func() bool { return strings.Contains(s.Log(0), "disconnect from "+name) })
+			waitFor(t, func() bool { return strings.Contains(s.Log(logged), "disconnect from "+name) })
 			var own strings.Builder
-			for l := range strings.Lines(s.Log(0)) {
+			for l := range strings.Lines(s.Log(logged)) {
 				if strings.Contains(l, name) {
 					own.WriteString(strings.ReplaceAll(l, name, "NAME"))
 				}

@@ -44,6 +44,9 @@ mkdir active bounce corrupt defer deferred flush hold incoming maildrop pid priv
 chown postfix ../data active bounce corrupt defer deferred flush hold incoming private saved trace maildrop public &&
 chgrp postdrop maildrop public && chmod 1730 maildrop && chmod 710 public && chmod 700 private`
 
+// shown is how much of the log a test that fails shows, in bytes.
+const shown = 1 << 16
+
 // New makes the directories of a server.
 func New(t testing.TB, name string, programs Programs) *Server {
 	t.Helper()
@@ -111,7 +114,7 @@ func (s *Server) Start(main, master, network, address string) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		_ = cmd.Wait() // it ends by our signal
 		if s.t.Failed() {
-			s.t.Logf("log of %s\n%s", s.Name, s.Log(0))
+			s.t.Logf("the end of the log of %s\n%s", s.Name, s.Log(max(0, len(s.Log(0))-shown)))
 		}
 	})
 	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)

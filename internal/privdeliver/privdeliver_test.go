@@ -148,6 +148,7 @@ func TestCommand(t *testing.T) {
 		output string
 	}{
 		"reads the message": {"cat", OK, 0, "Subject: x\n\nFrom here\nand there\n"},
+		"in another form":   {"cat", OK, 0, "Subject: x\n\n>From here\nand there\n\n"},
 		"exit status":       {"echo no; exit 67", Failed, 67, "no\n"},
 		"signal":            {"kill -9 $$", Failed, -1, ""},
 		"ignores input":     {"exit 0", OK, 0, ""},
@@ -160,6 +161,9 @@ func TestCommand(t *testing.T) {
 				limit = 50 * time.Millisecond
 			}
 			r := &Request{Kind: Command, Argv: []string{"/bin/sh", "-c", test.script}, Timeout: limit}
+			if name == "in another form" {
+				r.Form = Form{From: true, Blank: true}
+			}
 			res := Do(r, strings.NewReader(message))
 			if res.Class != test.class || res.Exit != test.exit || string(res.Output) != test.output {
 				t.Errorf("%+v", res)
@@ -267,17 +271,19 @@ func TestWire(t *testing.T) {
 		Kind: Command, Path: "/a", Name: "n", Again: true, Prefix: []byte("x\n"), From: "From a", Limit: 1 << 40,
 		Locks: []string{"fcntl", "dotlock"}, Attempts: 3, Delay: time.Second, Stale: time.Hour,
 		Argv: []string{"/bin/true", ""}, Env: []string{"A=b"}, Dir: "/", Timeout: time.Minute, Size: 99, Owner: 1000, Group: 100, Named: true,
-		Form: Form{EOL: "\r\n", From: true, Blank: true},
 	}}
-	frame, err := appendQuestion(nil, &q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := readQuestion(bufio.NewReader(bytes.NewReader(frame))); err != nil || !reflect.DeepEqual(got, q) {
-		t.Errorf("%+v %v", got, err)
+	for _, q.Request.Form = range []Form{{EOL: "\r\n"}, {From: true}, {Dot: true}, {Blank: true}} {
+		frame, err := appendQuestion(nil, &q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readQuestion(bufio.NewReader(bytes.NewReader(frame))); err != nil || !reflect.DeepEqual(got, q) {
+			t.Errorf("%+v %v", got, err)
+		}
 	}
 	a := answer{ID: 8, Result: Result{Class: Failed, Text: "no", Output: []byte("out"), Exit: -1, Unsynced: true, Device: 1<<63 | 5, Code: "4.2.0", Warning: "w", UID: 7}}
-	if frame, err = appendAnswer(nil, &a); err != nil {
+	frame, err := appendAnswer(nil, &a)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := readAnswer(bufio.NewReader(bytes.NewReader(frame))); err != nil || !reflect.DeepEqual(got, a) {

@@ -318,23 +318,29 @@ func (c *sinkConn) data(line string) error {
 		return err
 	}
 	m := SinkMessage{Session: c.number, Client: c.record.Client, Helo: c.helo, Mail: c.mail, Data: text, TLS: c.tls}
+	// A message is there for the test before its sender hears of it.
 	if !c.sink.setup.lmtp {
 		m.Rcpts = c.rcpts
-		ok, err = c.answer("DOT", "", "250 2.0.0 Ok: queued as SINK")
-		c.keep(m, ok)
-		return err
+		return c.decide("DOT", "", "250 2.0.0 Ok: queued as SINK", func(ok bool) { c.keep(m, ok) })
 	}
 	// LMTP answers once for every recipient (RFC 2033 4.2).
+	left := len(c.rcpts)
 	for _, r := range c.rcpts {
-		ok, err = c.answer("DOT", r, "250 2.0.0 "+r+" Ok")
-		if ok {
-			m.Rcpts = append(m.Rcpts, r)
-		}
+		err = c.decide("DOT", r, "250 2.0.0 "+r+" Ok", func(ok bool) {
+			if ok {
+				m.Rcpts = append(m.Rcpts, r)
+			}
+			if left--; left == 0 {
+				c.keep(m, len(m.Rcpts) > 0)
+			}
+		})
 		if err != nil {
 			break
 		}
 	}
-	c.keep(m, len(m.Rcpts) > 0)
+	if left > 0 {
+		c.keep(m, len(m.Rcpts) > 0)
+	}
 	return err
 }
 
@@ -376,34 +382,39 @@ func (c *sinkConn) startTLS(line string) error {
 
 // answer sends the reply of the matching rule, or the ordinary one, and tells
 // whether it was positive.
-func (c *sinkConn) answer(verb, line, ordinary string) (bool, error) {
+func (c *sinkConn) answer(verb, line, ordinary string) (positive bool, err error) {
+	err = c.decide(verb, line, ordinary, func(ok bool) { positive = ok })
+	return positive, err
+}
+
+// decide is answer for who must know before a reply is sent whether it is positive.
+func (c *sinkConn) decide(verb, line, ordinary string, reply func(positive bool)) error {
 	actions := c.sink.rule(verb, line)
 	if actions == nil {
 		actions = []sinkAction{{kind: "reply", text: ordinary + "\r\n"}}
 	}
-	positive := false
 	for _, a := range actions {
 		switch a.kind {
 		case "reply":
-			positive = a.text[0] == '2' || a.text[0] == '3'
+			reply(a.text[0] == '2' || a.text[0] == '3')
 			if _, err := io.WriteString(c.conn, a.text); err != nil {
-				return positive, err
+				return err
 			}
 		case "stall":
 			Pause(c.sink.ctx, a.delay)
 			if c.sink.ctx.Err() != nil {
-				return positive, errSinkEnd
+				return errSinkEnd
 			}
 		case "reset":
 			if t, ok := c.raw.(*net.TCPConn); ok {
 				_ = t.SetLinger(0) // without it the peer sees an orderly end
 			}
-			return positive, errSinkEnd
+			return errSinkEnd
 		case "close":
-			return positive, errSinkEnd
+			return errSinkEnd
 		}
 	}
-	return positive, nil
+	return nil
 }
 
 // readDot reads DATA up to CRLF "." CRLF exactly (RFC 5321 4.1.1.4) and undoes

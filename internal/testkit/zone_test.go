@@ -43,12 +43,13 @@ func TestZoneAnswer(t *testing.T) {
 	}{
 		{"a.test.", dns.TypeA, false, dns.RcodeSuccess, 2, ""},
 		{"A.TEST.", dns.TypeMX, false, dns.RcodeSuccess, 1, ""},
-		{"a.test.", dns.TypeAAAA, false, dns.RcodeSuccess, 0, ""},
+		{"a.test.", dns.TypeAAAA, false, dns.RcodeSuccess, 0, "soa"},
 		{"alias.test.", dns.TypeA, false, dns.RcodeSuccess, 3, ""},
+		{"alias.test.", dns.TypeTXT, false, dns.RcodeSuccess, 1, "soa"},
 		{"alias.test.", dns.TypeCNAME, false, dns.RcodeSuccess, 1, ""},
-		{"below.b.test.", dns.TypeA, false, dns.RcodeSuccess, 0, ""},
-		{"nothing.test.", dns.TypeA, false, dns.RcodeNameError, 0, ""},
-		{"empty.test.", dns.TypeA, false, dns.RcodeSuccess, 0, ""},
+		{"below.b.test.", dns.TypeA, false, dns.RcodeSuccess, 0, "soa"},
+		{"nothing.test.", dns.TypeA, false, dns.RcodeNameError, 0, "soa"},
+		{"empty.test.", dns.TypeA, false, dns.RcodeSuccess, 0, "soa"},
 		{"fail.test.", dns.TypeA, false, dns.RcodeServerFailure, 0, ""},
 		{"sub.fail.test.", dns.TypeMX, false, dns.RcodeServerFailure, 0, ""},
 		{"no.test.", dns.TypeA, false, dns.RcodeRefused, 0, ""},
@@ -71,6 +72,9 @@ func TestZoneAnswer(t *testing.T) {
 		}
 		if r.AuthenticatedData != (c.flag == "ad") || r.Truncated != (c.flag == "tc") {
 			t.Errorf("%s: ad %v tc %v", c.name, r.AuthenticatedData, r.Truncated)
+		}
+		if (len(r.Ns) == 1) != (c.flag == "soa") {
+			t.Errorf("%s %s: authority %v", c.name, dns.TypeToString[c.qtype], r.Ns)
 		}
 	}
 	q := new(dns.Msg)
@@ -127,7 +131,8 @@ func TestDNSServer(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// Another server on this machine may be given the port at once, so a connection proves nothing; a question counted here would.
+	// Another server may be given the port at once, so a connection proves nothing;
+	// a question that is counted here would.
 	q := new(dns.Msg)
 	q.SetQuestion("closed.test.", dns.TypeA)
 	c := dns.Client{Net: "tcp", Timeout: time.Second}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/master"
 	"postroad/internal/postconf"
+	"postroad/internal/testkit"
 )
 
 // TestMain lets the test binary be the server that "postfix start" starts.
@@ -145,24 +145,6 @@ func TestPostfixLifecycle(t *testing.T) {
 	}
 }
 
-// safeBuffer is a buffer that is read while a server writes to it.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // TestRun runs the trial server twice over one folder.
 func TestRun(t *testing.T) {
 	t.Parallel()
@@ -170,7 +152,7 @@ func TestRun(t *testing.T) {
 	free := func(text string) string { return strings.ReplaceAll(text, "127.0.0.1:2", "127.0.0.1:1") }
 	var password string
 	for round := range 2 {
-		out := new(safeBuffer)
+		out := new(testkit.Buffer)
 		ctx, cancel := context.WithCancel(context.Background())
 		e := &Env{Prog: "run", Args: []string{"-dir", dir}, Stdout: out, Stderr: out, Context: ctx, Host: Host{Program: fakeProgram()}}
 		// The ports of the folder belong to whoever runs it for real.

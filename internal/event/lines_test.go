@@ -89,7 +89,7 @@ func TestMetricsCount(t *testing.T) {
 	t.Parallel()
 	m := NewMetrics()
 	for _, e := range []Counter{
-		sampleDelivery(), QueueActive{ID: "1"}, Removed{ID: "1"}, Expired{ID: "1"}, Notice{"error", "x"}, Notice{"", "x"},
+		sampleDelivery(), QueueActive{ID: "1"}, Removed{ID: "1"}, Expired{ID: "1"}, Notice{"error", "x"}, Notice{"", "x"}, &LimitReached{Rule: "x"},
 	} {
 		e.Count(m)
 	}
@@ -118,7 +118,7 @@ func TestMetricsCount(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"postroad_deliveries_total": 1, "postroad_queue_activated_total": 1, "postroad_queue_removed_total": 1,
-		"postroad_queue_expired_total": 1, "postroad_notices_total": 1, "postroad_delivery_delay_seconds": 5, "postroad_queue_messages": 7,
+		"postroad_queue_expired_total": 1, "postroad_notices_total": 1, "postroad_smtpd_limited_total": 1, "postroad_delivery_delay_seconds": 5, "postroad_queue_messages": 7,
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %v, want %v", name, got[name], want)

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -351,6 +353,19 @@ func TestForeverBusy(t *testing.T) {
 				t.Errorf("%s: %v after %v, %d bodies left", name, r, took, p.bodies)
 			}
 		})
+	}
+}
+
+// TestReason: a filter that is gone has no word of the system, wherever it stopped.
+func TestReason(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]string{
+		io.EOF: "Application error", io.ErrUnexpectedEOF: "Application error", syscall.EPIPE: "Broken pipe",
+		&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}: "Connection timed out",
+	} {
+		if got := reason(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
 	}
 }
 

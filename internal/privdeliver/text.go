@@ -50,10 +50,7 @@ func copyText(w io.Writer, content io.Reader, size int64, form *Form) error {
 		begin = err == nil
 		n, end, split := len(line), "", false
 		if n >= 2 && line[n-1] == '\n' && line[n-2] == '\r' {
-			line, end = line[:n-2], form.EOL
-			if end == "" {
-				line = append(line, '\n') // in place: one write for most lines
-			}
+			line, end = line[:n-2], eol
 		} else if err == bufio.ErrBufferFull && line[n-1] == '\r' {
 			line, split = line[:n-1], true
 		}

@@ -218,7 +218,7 @@ func order(service string) func(*testing.T, *server, string) string {
 // for it must be a line of its own, when the first handshake is over.
 func renegotiate(t *testing.T, s *server, _ string) string {
 	cmd := exec.CommandContext(t.Context(), "openssl", "s_client", "-starttls", "smtp", "-connect", fmt.Sprintf("127.0.0.1:%d", s.ports["TLS 1.2"]))
-	var out lockedBuffer
+	var out testkit.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	in, err := cmd.StdinPipe()
 	must(t, err)

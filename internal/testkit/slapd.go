@@ -1,22 +1,15 @@
 package testkit
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // schemaText is an attribute of a directory: those of hosted mail as several mail
@@ -96,34 +89,25 @@ index objectClass eq
 // writeCerts makes a CA, and a certificate for 127.0.0.1 from it, in ca.pem,
 // cert.pem and key.pem.
 func writeCerts(dir string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	var nobody *Issued
+	ca, err := nobody.Issue("Test CA", nil, CA)
 	if err != nil {
 		return err
 	}
-	write := func(name, kind string, der []byte) error {
-		return os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
-	}
-	now := time.Now()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "directory"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for name, cert := range map[string]*x509.Certificate{"ca.pem": ca, "cert.pem": leaf} {
-		der, err := x509.CreateCertificate(rand.Reader, cert, ca, &key.PublicKey, key)
-		if err != nil {
-			return err
-		}
-		if err := write(name, "CERTIFICATE", der); err != nil {
-			return err
-		}
-	}
-	der, err := x509.MarshalECPrivateKey(key)
+	leaf, err := ca.Issue("directory", nil, func(t *x509.Certificate) {
+		t.IPAddresses, t.ExtKeyUsage = []net.IP{net.IPv4(127, 0, 0, 1)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	})
 	if err != nil {
 		return err
 	}
-	return write("key.pem", "EC PRIVATE KEY", der)
+	key, err := leaf.KeyPEM()
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{"ca.pem": ca.Chain, "cert.pem": leaf.Chain, "key.pem": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }

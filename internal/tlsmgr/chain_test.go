@@ -1,56 +1,40 @@
 package tlsmgr
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"postroad/internal/testkit"
 )
 
-// issue makes a certificate; signer nil makes an authority that vouches for itself.
-// One without usages is for everything.
-func issue(t *testing.T, name string, authority bool, signer *x509.Certificate, signerKey *ecdsa.PrivateKey, usages ...x509.ExtKeyUsage) (*x509.Certificate, *ecdsa.PrivateKey) {
+// issue makes a certificate; what nobody signs vouches for itself. One without usages
+// is for everything.
+func issue(t *testing.T, name string, authority bool, by *testkit.Issued, usages ...x509.ExtKeyUsage) *testkit.Issued {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := by.Issue(name, nil, func(c *x509.Certificate) {
+		if c.ExtKeyUsage = usages; authority {
+			testkit.CA(c)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: authority, BasicConstraintsValid: true, ExtKeyUsage: usages,
-	}
-	if signer == nil {
-		signer, signerKey = tmpl, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, signer, &key.PublicKey, signerKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
+	return c
 }
 
 // TestDepth bounds the authorities above a certificate, and trusts none that is
 // not named.
 func TestDepth(t *testing.T) {
 	t.Parallel()
-	root, rootKey := issue(t, "root", true, nil, nil)
-	middle, middleKey := issue(t, "middle", true, root, rootKey)
-	lower, lowerKey := issue(t, "lower", true, middle, middleKey)
-	leaf, _ := issue(t, "mx.test", false, lower, lowerKey)
-	file := files(t, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))[0]
+	root := issue(t, "root", true, nil)
+	middle := issue(t, "middle", true, root)
+	lower := issue(t, "lower", true, middle)
+	leaf := issue(t, "mx.test", false, lower)
+	file := files(t, root.Chain)[0]
 	for _, tt := range []struct {
 		ca    string
 		depth int
@@ -62,7 +46,7 @@ func TestDepth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, trust, err := c.Verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf, lower, middle}},
+		_, trust, err := c.Verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf.Cert, lower.Cert, middle.Cert}},
 			&Target{Level: LevelVerify, Names: []string{"mx.test"}})
 		if !errors.Is(err, tt.err) || (tt.err == nil) != (trust == "Verified") {
 			t.Errorf("depth %d: %s, %v", tt.depth, trust, err)
@@ -73,7 +57,7 @@ func TestDepth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = srv.verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf, lower, middle}})
+		err = srv.verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf.Cert, lower.Cert, middle.Cert}})
 		if (err == nil) != (tt.err == nil) || tt.err == errChain && err != errChain {
 			t.Errorf("depth %d of a client: %v", tt.depth, err)
 		}
@@ -84,13 +68,13 @@ func TestDepth(t *testing.T) {
 // says so.
 func TestPurpose(t *testing.T) {
 	t.Parallel()
-	root, rootKey := issue(t, "root", true, nil, nil)
-	file := files(t, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))[0]
-	client, _ := issue(t, "c.test", false, root, rootKey, x509.ExtKeyUsageClientAuth)
-	server, _ := issue(t, "s.test", false, root, rootKey, x509.ExtKeyUsageServerAuth)
-	mail, _ := issue(t, "m.test", false, root, rootKey, x509.ExtKeyUsageEmailProtection)
+	root := issue(t, "root", true, nil)
+	file := files(t, root.Chain)[0]
+	client := issue(t, "c.test", false, root, x509.ExtKeyUsageClientAuth)
+	server := issue(t, "s.test", false, root, x509.ExtKeyUsageServerAuth)
+	mail := issue(t, "m.test", false, root, x509.ExtKeyUsageEmailProtection)
 	for _, tt := range []struct {
-		leaf         *x509.Certificate
+		leaf         *testkit.Issued
 		plain, trust bool
 	}{{client, true, true}, {server, false, true}, {mail, false, false}} {
 		for _, trust := range []bool{false, true} {
@@ -101,8 +85,8 @@ func TestPurpose(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := tt.plain || trust && tt.trust
-			if err := srv.verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{tt.leaf}}); (err == nil) != want {
-				t.Errorf("%s, tls_trust_server_ccerts %v: %v", tt.leaf.Subject.CommonName, trust, err)
+			if err := srv.verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{tt.leaf.Cert}}); (err == nil) != want {
+				t.Errorf("%s, tls_trust_server_ccerts %v: %v", tt.leaf.Cert.Subject.CommonName, trust, err)
 			}
 		}
 	}
@@ -115,12 +99,12 @@ func TestAuthorities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, _ := issue(t, "root", true, nil, nil)
-	file := files(t, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))[0]
+	root := issue(t, "root", true, nil)
+	file := files(t, root.Chain)[0]
 	one := x509.NewCertPool()
-	one.AddCert(root)
+	one.AddCert(root.Cert)
 	all := system.Clone()
-	all.AddCert(root)
+	all.AddCert(root.Cert)
 	for _, tt := range []struct {
 		name, file, dir string
 		system          bool

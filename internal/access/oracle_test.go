@@ -68,7 +68,7 @@ func sameReplies(t *testing.T, c *policyCase, ours []string, theirs []answer) bo
 
 // decision finds the log lines about actions other than refusals, and the
 // warnings about rules.
-var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|rbl |rbl_reject_reply|[^ ]+: (?:RBL|TXT) lookup|Unable to look|ignoring DNS|smtpd_dns_reply|problem talking|premature|missing |malformed UTF|timeout on|connect to [^ ]+: |restriction check|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
+var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|rbl |rbl_reject_reply|[^ ]+: (?:RBL|TXT) lookup|Unable to look|ignoring DNS|smtpd_dns_reply|problem talking|premature|missing |malformed UTF|timeout on|connect to [^ ]+: |restriction (?:check|[^ ]+ ignored:)|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
 
 // sameLog compares the log lines about actions.
 func sameLog(t *testing.T, c *policyCase, ours, theirs []string) bool {

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"postroad/internal/dns"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/rewrite"
 )
 
 // engine makes an Engine of the common configuration with settings.
-func engine(t testing.TB, sets ...string) (*Engine, []string, *recorder) {
+func engine(t testing.TB, sets ...string) (*Engine, []string, *eventtest.Journal) {
 	t.Helper()
 	v := baseView(t)
 	for _, s := range sets {
@@ -106,7 +107,7 @@ func TestWordsWithoutArgument(t *testing.T) {
 		if v.Action != mail.Reject || v.Status.String() != "451 4.3.5 Server configuration error" || v.Rule != r.name {
 			t.Errorf("%s: %+v", r.name, v)
 		}
-		if log := rec.take(); len(log) != 1 || !strings.Contains(log[0], r.name) {
+		if log := rec.Take(); len(log) != 1 || !strings.Contains(log[0], r.name) {
 			t.Errorf("%s: log %q", r.name, log)
 		}
 	}

@@ -37,7 +37,7 @@ func TestBounds(t *testing.T) {
 		t.Errorf("the 100th address counts and the 1000th does not: %+v", got)
 	}
 	const want = "warning: check_server_access: A server address count limit (100) exceeded for Sender address a@good.test -- ignoring the remainder"
-	if log := rec.take(); len(log) == 0 || log[0] != want {
+	if log := rec.Take(); len(log) == 0 || log[0] != want {
 		t.Errorf("log %q", log)
 	}
 	for i := range 2 * maxListings {

@@ -36,12 +36,15 @@ func (c *Checker) refuseListed(r *rule, found listing, what, class string) outco
 }
 
 // replyTemplate searches rbl_reply_maps for the list as it is written in the
-// restriction, with its filter.
+// restriction, and then without its filter.
 func (c *Checker) replyTemplate(l *dnsList) (string, error) {
 	if c.e.rblReplies.Empty() {
 		return "", nil
 	}
 	hit, err := c.e.rblReplies.Lookup(c.ctx, l.spec)
+	if err == nil && !hit.Found && l.domain != l.spec {
+		hit, err = c.e.rblReplies.Lookup(c.ctx, l.domain)
+	}
 	return hit.Value, err
 }
 

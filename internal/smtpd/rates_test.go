@@ -101,8 +101,8 @@ func TestStress(t *testing.T) {
 		if got := srv.settings().Timeout; got != 300*time.Second {
 			t.Errorf("stress does not end: %v", got)
 		}
-		if len(j.lines) != 3 || j.lines[0] != `warning: service "smtp" (25) has reached its process limit "2": new clients may experience noticeable delays` {
-			t.Errorf("logged\n%s", strings.Join(j.lines, "\n"))
+		if lines := j.Lines(); len(lines) != 3 || lines[0] != `warning: service "smtp" (25) has reached its process limit "2": new clients may experience noticeable delays` {
+			t.Errorf("logged\n%s", j)
 		}
 	})
 }

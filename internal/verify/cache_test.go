@@ -11,33 +11,15 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 )
-
-// lines is a log that keeps its lines.
-type lines struct {
-	mu   sync.Mutex
-	text []string
-}
-
-// Write implements event.Sink.
-func (l *lines) Write(_ time.Time, _ string, _ int, e event.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, string(e.AppendText(nil)))
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.text, "\n")
-}
 
 // bench is a Cache with the probes that it has sent.
 type bench struct {
 	*Cache
 	setup *Setup
-	log   *lines
+	log   *eventtest.Journal
 	store Store
 
 	mu     sync.Mutex
@@ -46,7 +28,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{log: &lines{}, store: NewMemory()}
+	b := &bench{log: &eventtest.Journal{}, store: NewMemory()}
 	b.Cache = New(b.store)
 	b.setup = &Setup{
 		Settings: Settings{

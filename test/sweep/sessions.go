@@ -48,7 +48,7 @@ func (s *stager) services() []service {
 			one.addr = "192.0.2.1"
 		}
 		if p, err := net.LookupPort("tcp", port); err == nil {
-			one.addr = net.JoinHostPort(one.addr, itoa(p))
+			one.addr = net.JoinHostPort(one.addr, strconv.Itoa(p))
 		}
 		one.local = strings.HasPrefix(one.addr, "127.") || strings.HasPrefix(one.addr, "localhost")
 		if !one.local && !strings.HasPrefix(one.addr, "192.0.2.1:") {
@@ -116,7 +116,7 @@ func (s *stager) sessions(n int) {
 			}
 			ses.Lines = append(ses.Lines, "RSET")
 		}
-		ses.Lines = append(ses.Lines, "(errors "+itoa(max(svc.errors, 1))+")")
+		ses.Lines = append(ses.Lines, "(errors "+strconv.Itoa(max(svc.errors, 1))+")")
 		s.Sessions = append(s.Sessions, ses)
 	}
 }
@@ -150,6 +150,3 @@ func (s *stager) speaks(protocol string) bool {
 	list, err := s.views[0].List("inet_protocols")
 	return err == nil && (slices.Contains(list, "all") || slices.Contains(list, protocol))
 }
-
-// itoa writes a small number.
-func itoa(n int) string { return strconv.Itoa(n) }

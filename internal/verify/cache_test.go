@@ -92,6 +92,9 @@ func TestLifeOfAnAddress(t *testing.T) {
 		b.expect(t, a, "0 250 2.1.5 Ok, 3 probes") // the second probe is lost
 		time.Sleep(25 * 24 * time.Hour)
 		b.expect(t, a, "3 Address verification in progress, 4 probes") // too old
+		if log := b.log.String(); log != "" {
+			t.Errorf("log: %s", log)
+		}
 	})
 }
 
@@ -127,7 +130,64 @@ func TestWithoutNegativeCache(t *testing.T) {
 		b.expect(t, a, "3 Address verification in progress, 2 probes")
 		b.update(t, Deliverable, "250 ok", a)
 		b.expect(t, a, "0 250 ok, 2 probes")
+		time.Sleep(8 * 24 * time.Hour)
+		b.expect(t, a, "0 250 ok, 3 probes")
+		time.Sleep(32 * 24 * time.Hour)
+		b.expect(t, a, "3 Address verification in progress, 4 probes")
+		if _, found, _ := b.store.Get(string(a)); found {
+			t.Error("what is too old is kept")
+		}
 	})
+}
+
+// TestOneProbe: who asks while another waits sends no second probe, where nothing is
+// written down about the first.
+func TestOneProbe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.setup.NegativeCache = false
+		var wg sync.WaitGroup
+		for range 3 {
+			// goroutine: asks once and ends.
+			wg.Go(func() {
+				if got := b.ask(t, "a@x.test", 6*time.Second); got != "3 Address verification in progress, 1 probes" {
+					t.Error(got)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// TestKnown asks without a probe.
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, want := range []string{"3 Address verification in progress 0", "2 550 no 0"} {
+		status, text, err := b.Known("a@x.test")
+		if got := fmt.Sprintf("%d %s %d", status, text, len(b.probes)); err != nil || got != want {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
+		b.update(t, Undeliverable, "550 no", "a@x.test")
+	}
+	b.Cache.store = &broken{}
+	if status, text, err := b.Known("a@x.test"); status != Deferred || text != unavailable || err != nil {
+		t.Errorf("%d %s, %v", status, text, err)
+	}
+}
+
+// TestBadRecord: a record that nobody understands is none.
+func TestBadRecord(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if err := b.store.Put("a@x.test", "1:2"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, "a@x.test", "3 Address verification in progress, 1 probes")
+	if got := b.log.String(); got != "warning: bad address verify table entry: 1:2" {
+		t.Errorf("log: %s", got)
+	}
 }
 
 // TestAskWaits: the answer comes as soon as the probe is back, or when it takes
@@ -151,6 +211,9 @@ func TestAskWaits(t *testing.T) {
 		b.update(t, Deliverable, "250 ok", "a@x.test")
 		wg.Wait()
 		start := time.Now()
+		if got := b.ask(t, "a@x.test", 6*time.Second); got != "0 250 ok, 1 probes" || time.Since(start) != 0 {
+			t.Errorf("%s after %v, which was known", got, time.Since(start))
+		}
 		if got := b.ask(t, "b@x.test", 6*time.Second); !strings.HasPrefix(got, "3 ") || time.Since(start) != 6*time.Second {
 			t.Errorf("%s after %v", got, time.Since(start))
 		}
@@ -160,20 +223,42 @@ func TestAskWaits(t *testing.T) {
 	})
 }
 
-// broken is a store that fails.
-type broken struct{ Store }
+// broken is a store that fails after some answers, and a store that cannot be
+// written.
+type broken struct {
+	Store
+	answers int
+}
 
 var errBroken = errors.New("broken")
 
-func (broken) Get(string) (string, bool, error) { return "", false, errBroken }
+func (b *broken) Get(key string) (string, bool, error) {
+	if b.answers--; b.answers < 0 {
+		return "", false, errBroken
+	}
+	return b.Store.Get(key)
+}
+
+func (*broken) Put(string, string) error { return errBroken }
 
 func TestBrokenStore(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.Cache.store = broken{}
+	b.Cache.store = &broken{}
 	b.expect(t, "a@x.test", "1 Address verification status unavailable, 0 probes")
 	if !strings.Contains(b.log.String(), "address verification of a@x.test: broken") {
 		t.Errorf("log: %s", b.log)
+	}
+	b.Cache.store = &broken{NewMemory(), 1}
+	// The mark cannot be written: no probe, or there would be one for every question.
+	b.expect(t, "a@x.test", "3 Address verification in progress, 0 probes")
+	b.Cache.store = &broken{NewMemory(), 1}
+	if got := b.ask(t, "a@x.test", time.Millisecond); got != "1 Address verification status unavailable, 0 probes" {
+		t.Error(got) // it broke while we waited
+	}
+	b.Cache.store = &broken{NewMemory(), 0}
+	if b.Update(Undeliverable, "550 no", "a@x.test") == nil {
+		t.Error("a result that is not stored is no error")
 	}
 	b.setup.Map = "" // in memory
 	b.expect(t, "a@x.test", "3 Address verification in progress, 1 probes")

@@ -251,7 +251,11 @@ func (s *shelf) len() int {
 	return len(s.recs)
 }
 
-func (s *shelf) Sync() error { return s.fail }
+func (s *shelf) Sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fail
+}
 
 func (s *shelf) Each(yield func(name, value string) bool) error {
 	for name, value := range s.recs {
@@ -329,6 +333,112 @@ func TestRun(t *testing.T) {
 		<-done
 		if n := s.len(); n != 2 || warned != 0 {
 			t.Errorf("%d records at the end, %d warnings", n, warned)
+		}
+	})
+}
+
+// TestRunWarns: a store that is broken is news once.
+func TestRunWarns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c := &shelf{recs: map[string]string{}, fail: fmt.Errorf("broken")}, New()
+		ctx, cancel := context.WithCancel(t.Context())
+		done, warned := make(chan struct{}), 0
+		// goroutine: keeps the counters; ends with ctx.
+		go func() {
+			defer close(done)
+			c.Run(ctx, s, func(error) { warned++ })
+		}()
+		w := []Window{{10, time.Minute}}
+		c.Ask("r", "a", w, 1, true)
+		time.Sleep(3*saveEvery + time.Second)
+		synctest.Wait()
+		if warned != 1 {
+			t.Errorf("%d warnings", warned)
+		}
+		s.mu.Lock()
+		s.fail = nil
+		s.mu.Unlock()
+		time.Sleep(saveEvery)
+		synctest.Wait()
+		if s.len() != 1 {
+			t.Errorf("%d records when it works again", s.len())
+		}
+		time.Sleep(pruneEvery + 2*saveEvery)
+		synctest.Wait()
+		if keys, _ := c.Len(); keys != 0 || s.len() != 0 {
+			t.Errorf("%d keys and %d records are left of what is long over", keys, s.len())
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestChoice lists and resets by rule and by key.
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	c, w, long := New(), []Window{{10, time.Hour}}, strings.Repeat("x", 1000)
+	for _, rule := range []string{"a", "b"} {
+		for _, key := range []string{"j", "k", long} {
+			c.Ask(rule, key, w, 1, true)
+		}
+	}
+	for _, test := range []struct {
+		rule, key string
+		want      int
+	}{{"", "", 6}, {"a", "", 3}, {"", "j", 2}, {"b", "k", 1}, {"b", long, 1}, {"c", "", 0}, {"a", "x", 0}} {
+		if n := len(c.List(test.rule, test.key)); n != test.want {
+			t.Errorf("%q %.9q: %d, want %d", test.rule, test.key, n, test.want)
+		}
+	}
+	if n := c.Reset("a", "j"); n != 1 || len(c.List("", "")) != 5 {
+		t.Errorf("%d reset, %d left", n, len(c.List("", "")))
+	}
+	if n := c.Reset("", long); n != 2 || len(c.List("", "")) != 3 {
+		t.Errorf("%d reset, %d left", n, len(c.List("", "")))
+	}
+	if keys, _ := c.Len(); keys != 3 {
+		t.Errorf("%d keys", keys)
+	}
+}
+
+// TestLook looks without counting, at what is there and at what is not.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	c, w := New(), []Window{{1, time.Hour}, {3, 24 * time.Hour}}
+	if used, full := c.Ask("r", "k", w, 1, false); full != nil || used[0].Used != 0 || used[1].Max != 3 {
+		t.Errorf("%v, full %v", used, full)
+	}
+	if _, full := c.Ask("r", "k", w, 2, false); full == nil || full.Max != 1 {
+		t.Errorf("two at once: full %v", full)
+	}
+	if keys, _ := c.Len(); keys != 0 {
+		t.Errorf("%d keys of looking", keys)
+	}
+	c.Ask("r", "k", w, 1, true)
+	for range 3 {
+		if used, full := c.Ask("r", "k", w, 1, false); full == nil || used[0].Used != 1 || used[1].Used != 1 {
+			t.Errorf("%v, full %v", used, full)
+		}
+	}
+}
+
+// TestIdleFirst: what counts nothing any more makes room before anything that does.
+func TestIdleFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, w := New(), []Window{{100, time.Minute}}
+		for i := range sample {
+			c.Ask("r", fmt.Sprint(i), w, 1, true)
+		}
+		time.Sleep(2 * time.Minute)
+		for i := range sample {
+			if i != 7 {
+				c.Ask("r", fmt.Sprint(i), w, 1, true)
+			}
+		}
+		if got := c.least(c.rules["r"], time.Now()); got != "7" {
+			t.Errorf("%s is forgotten", got)
 		}
 	})
 }

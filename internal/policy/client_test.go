@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +26,7 @@ type server struct {
 }
 
 // serve starts a server. answer gets the number of the connection and of the
-// request on it; an empty answer closes the connection.
+// request on it; the connection is closed after one that is not whole.
 func serve(t testing.TB, answer func(conn, request int) string) *server {
 	t.Helper()
 	s := &server{path: filepath.Join(t.TempDir(), "s")}
@@ -56,7 +59,7 @@ func serve(t testing.TB, answer func(conn, request int) string) *server {
 						}
 					}
 					text := answer(n, request)
-					if _, err := conn.Write([]byte(text)); err != nil || text == "" {
+					if _, err := conn.Write([]byte(text)); err != nil || !strings.Contains(text, "\n\n") {
 						return
 					}
 				}
@@ -169,6 +172,7 @@ func TestTries(t *testing.T) {
 		{"closed, one try", "", 1, "", []string{"problem talking to server X: Application error"}},
 		{"no action", "x=y\n\n", 2, "OK", []string{"missing attribute action in input from X"}},
 		{"no value", "action\n\n", 1, "", []string{"missing value for string attribute action from X", "problem talking to server X: Application error"}},
+		{"cut", "action=OK\n", 2, "OK", []string{"premature end-of-input on X while reading input attribute name"}},
 		{"too long", "action=" + strings.Repeat("x", maxLine) + "\n\n", 2, "OK", []string{"reply is too long from X"}},
 		{"too much", strings.Repeat("a=b\n", maxReply) + "\n", 2, "OK", []string{"reply is too long from X"}},
 	} {
@@ -199,6 +203,31 @@ func TestQueueDirectory(t *testing.T) {
 	t.Cleanup(c.Close)
 	if action, lines, err := ask(t, c); action != "OK" || err != nil {
 		t.Errorf("%q, %v, %v", action, lines, err)
+	}
+}
+
+// TestPath: only relative sockets begin in the queue directory.
+func TestPath(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ network, address, want string }{
+		{"unix", "private/policy", "/spool/private/policy"}, {"unix", "/run/policy", "/run/policy"}, {"tcp", "localhost:1", "localhost:1"},
+	} {
+		if c := New(Config{Network: test.network, Address: test.address}, Options{QueueDir: "/spool"}); c.path != test.want {
+			t.Errorf("%s: %s, want %s", test.address, c.path, test.want)
+		}
+	}
+}
+
+// TestPasses: what happens when a server restarts is no news the first time.
+func TestPasses(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{
+		syscall.EPIPE: true, syscall.ENOENT: true, syscall.ECONNRESET: true, io.EOF: true, errNoAction: true,
+		syscall.ECONNREFUSED: false, syscall.EACCES: false, os.ErrDeadlineExceeded: false,
+	} {
+		if got := passes(&net.OpError{Op: "read", Err: err}); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ func TestNotices(t *testing.T) {
 		{"software by default", "smtpd_recipient_restrictions = check_recipient_access inline:{x@mx.test=nonsense}\n",
 			[]string{"EHLO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "RCPT TO:<x@mx.test>\r\n", "QUIT\r\n"},
 			[]string{" Out: 250-mx.test\n Out: 250-PIPELINING\n", " Out: 451 4.3.5 "}, ""},
+		{"a command filter that fails", "notify_classes = resource, software, policy, protocol\nsmtpd_command_filter = fail:x\n", refused[:1], nil, ""},
 		{"secrets stay out", "notify_classes = protocol\n", []string{"EHLO c.test\r\n", "AUTH PLAIN c2VjcmV0\r\n", "NONSENSE\r\n", "QUIT\r\n"},
 			[]string{" In:  AUTH PLAIN (not shown)\n", " In:  NONSENSE\n Out: 500 5.5.2 Error: command not recognized\n"}, "c2VjcmV0"},
 	}

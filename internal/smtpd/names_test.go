@@ -93,3 +93,41 @@ func TestProxyRequireTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestOffersRequireTLS: only where it is wanted, within TLS, and not masked.
+func TestOffersRequireTLS(t *testing.T) {
+	t.Parallel()
+	for config, want := range map[string]bool{
+		"": true, "requiretls_enable = no\n": false, "smtpd_discard_ehlo_keywords = requiretls\n": false,
+	} {
+		srv, _ := newServer(t, config)
+		ours, theirs := net.Pipe()
+		_ = ours.Close()
+		s := newSession(srv, theirs, srv.logger(1))
+		s.ctx = context.Background()
+		s.findMask()
+		if s.offersRequireTLS() {
+			t.Errorf("%q: in clear", config)
+		}
+		s.peer.TLS = &mail.TLS{Protocol: "TLSv1.3"}
+		if got := s.offersRequireTLS(); got != want {
+			t.Errorf("%q: %t", config, got)
+		}
+	}
+}
+
+// TestStressIsTold: access control polls less under stress.
+func TestStressIsTold(t *testing.T) {
+	t.Parallel()
+	srv, _ := newServer(t, "")
+	ours, theirs := net.Pipe()
+	_ = ours.Close()
+	s := newSession(srv, theirs, srv.logger(1))
+	for _, set := range []*Settings{srv.Settings, srv.Stress} {
+		s.set = set
+		s.stage("RCPT")
+		if s.req.Stress != (set == srv.Stress) {
+			t.Errorf("stress %t", s.req.Stress)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -77,12 +78,22 @@ func FuzzParse(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add((&counter{rings: []ring{{per: time.Hour}}}).state())
+	const hour = 3600
+	for _, per := range []int64{0, -1, hour, 1 << 40} {
+		for _, count := range []uint64{0, 1 << 33, 1 << 63} {
+			state := binary.AppendVarint(binary.AppendVarint(nil, per), time.Now().Unix()/(hour/slots))
+			for range slots + 1 {
+				state = binary.AppendUvarint(state, count)
+			}
+			f.Add(state)
+		}
+	}
 	f.Fuzz(func(t *testing.T, state []byte) {
 		c := New()
 		c.Restore("r", "k", state)
 		for _, e := range c.List("", "") {
 			for _, u := range e.Used {
-				if u.Used < 0 || u.Per < time.Second {
+				if u.Used < 0 || u.Used > (slots+1)<<32 || u.Per < time.Second || u.Per > maxPer {
 					t.Errorf("%x: %+v", state, u)
 				}
 			}
@@ -225,12 +236,14 @@ func TestBound(t *testing.T) {
 type shelf struct {
 	mu   sync.Mutex
 	recs map[string]string
+	puts int
 	fail error
 }
 
 func (s *shelf) Put(name, value string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.puts++
 	if s.fail == nil {
 		s.recs[name] = value
 	}
@@ -328,11 +341,12 @@ func TestRun(t *testing.T) {
 		if n := s.len(); n != 1 {
 			t.Errorf("%d records", n)
 		}
+		time.Sleep(5 * saveEvery)
 		c.Ask("r", "b", w, 1, true)
 		cancel()
 		<-done
-		if n := s.len(); n != 2 || warned != 0 {
-			t.Errorf("%d records at the end, %d warnings", n, warned)
+		if n := s.len(); n != 2 || s.puts != 2 || warned != 0 {
+			t.Errorf("%d records at the end, written %d times, %d warnings", n, s.puts, warned)
 		}
 	})
 }
@@ -405,19 +419,19 @@ func TestChoice(t *testing.T) {
 // TestLook looks without counting, at what is there and at what is not.
 func TestLook(t *testing.T) {
 	t.Parallel()
-	c, w := New(), []Window{{1, time.Hour}, {3, 24 * time.Hour}}
-	if used, full := c.Ask("r", "k", w, 1, false); full != nil || used[0].Used != 0 || used[1].Max != 3 {
+	c, w := New(), []Window{{2, time.Hour}, {3, 24 * time.Hour}}
+	if used, full := c.Ask("r", "k", w, 2, false); full != nil || used[0].Used != 0 || used[1].Max != 3 {
 		t.Errorf("%v, full %v", used, full)
 	}
-	if _, full := c.Ask("r", "k", w, 2, false); full == nil || full.Max != 1 {
-		t.Errorf("two at once: full %v", full)
+	if _, full := c.Ask("r", "k", w, 3, false); full == nil || full.Max != 2 {
+		t.Errorf("three at once: full %v", full)
 	}
 	if keys, _ := c.Len(); keys != 0 {
 		t.Errorf("%d keys of looking", keys)
 	}
 	c.Ask("r", "k", w, 1, true)
 	for range 3 {
-		if used, full := c.Ask("r", "k", w, 1, false); full == nil || used[0].Used != 1 || used[1].Used != 1 {
+		if used, full := c.Ask("r", "k", w, 1, false); full != nil || used[0].Used != 1 || used[1].Used != 1 {
 			t.Errorf("%v, full %v", used, full)
 		}
 	}

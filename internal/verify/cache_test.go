@@ -325,12 +325,68 @@ func TestSender(t *testing.T) {
 		{hour, stamped, now.Add(time.Hour), true},
 		{hour, stamped, now.Add(-time.Hour), true},
 		{hour, stamped, now.Add(2 * time.Hour), false},
+		{hour, stamped, now.Add(-2 * time.Hour), false},
 		{hour, "probe@x.test", now, false},
 		{hour, "probeAEIOU@x.test", now, false},
 		{hour, "probeZZZZZZZZZZZZZZZ@x.test", now, false},
 	} {
 		if got := test.s.Is(test.addr, test.when); got != test.want {
 			t.Errorf("%+v, %s at %v: %t", test.s, test.addr, test.when, got)
+		}
+	}
+}
+
+// TestBounds: what strangers may fill is bounded.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	long := mail.Address(strings.Repeat("x", maxKey) + "@x.test")
+	b.expect(t, long, "3 Address verification in progress, 0 probes")
+	b.update(t, Deliverable, "ok", long)
+	if _, found, _ := b.store.Get(string(long)); found {
+		t.Error("an endless address is kept")
+	}
+	b.update(t, Deliverable, strings.Repeat("x", 10*maxText), "a@x.test")
+	if got, _, _ := b.store.Get("a@x.test"); len(got) > maxText+50 {
+		t.Errorf("a reason of %d bytes is kept", len(got))
+	}
+	m := NewMemory()
+	for i := range maxMemory {
+		if err := m.Put(fmt.Sprint(i), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.Put("more", "x") == nil || m.Put("0", "y") != nil {
+		t.Error("memory has no bound, or forgets to replace what it has")
+	}
+}
+
+// TestProbeOutlivesTheClient: a client that leaves takes no probe with it.
+func TestProbeOutlivesTheClient(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	sent := false
+	b.setup.Post = func(ctx context.Context, _, _ mail.Address) error {
+		sent = ctx.Err() == nil
+		return errBroken
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := b.Ask(ctx, "a@x.test", time.Hour); err != nil || !sent {
+		t.Errorf("sent %t, %v", sent, err)
+	}
+	if want := "warning: address verification probe to a@x.test: broken"; b.log.String() != want {
+		t.Errorf("log: %s", b.log)
+	}
+}
+
+func TestParseEntry(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]bool{
+		"0:0:1700000000:250 ok": true, "3:1700000000:0:x:y": true, "4:0:1:x": false, "-1:0:1:x": false, "0:0:0:x": false, "0:1:1": false, "": false,
+	} {
+		if _, ok := parseEntry(in); ok != want {
+			t.Errorf("%q: %t", in, ok)
 		}
 	}
 }

@@ -457,6 +457,20 @@ func TestIdleFirst(t *testing.T) {
 	})
 }
 
+// TestShare: who has used up a small limit is nearer to it than who has used a little
+// of a large one.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	c := New()
+	c.Ask("r", "small", []Window{{1, time.Hour}}, 1, true)
+	for range 5 {
+		c.Ask("r", "large", []Window{{100, time.Hour}}, 1, true)
+	}
+	if got := c.least(c.rules["r"], time.Now()); got != "large" {
+		t.Errorf("%s is forgotten", got)
+	}
+}
+
 // TestClock sets the clock back.
 func TestClock(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ type id struct{ rule, key string }
 // counter has the counts of one key of a rule.
 type counter struct {
 	rings []ring
-	// share is how much of its limit it had used when it was counted last.
+	// share is how much of its limit was used after it was asked last.
 	share float64
 }
 

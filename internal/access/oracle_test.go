@@ -256,7 +256,7 @@ func (o *oracle) play(t *testing.T, n int, c *policyCase) []answer {
 			want, other = old, true
 		}
 		if other {
-			if reply != want {
+			if strings.TrimSpace(reply) != want { // 3.7 ends some lines with spaces
 				t.Errorf("case %s, %s\nexpected of Postfix %s\ngot %s", c.name, step, want, reply)
 			}
 			reply = ""

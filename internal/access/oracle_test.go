@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"postroad/internal/postconf"
 	"postroad/internal/testkit"
 	"postroad/internal/testkit/mailkit"
 )
@@ -29,6 +31,12 @@ func TestOracle(t *testing.T) {
 	for _, file := range policyFiles(t) {
 		cases = append(cases, readCases(t, file)...)
 	}
+	compare(t, cases, base, resolver)
+}
+
+// compare plays cases to Postfix and to us.
+func compare(t *testing.T, cases []*policyCase, base *postconf.View, resolver Resolver) {
+	t.Helper()
 	o := startOracle(t, cases)
 	steps, differ := 0, 0
 	for i, c := range cases {
@@ -67,7 +75,7 @@ func sameReplies(t *testing.T, c *policyCase, ours []string, theirs []answer) bo
 
 // decision finds the log lines about actions other than refusals, and the
 // warnings about rules.
-var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|rbl |rbl_reject_reply|[^ ]+: (?:RBL|TXT) lookup|Unable to look|ignoring DNS|smtpd_dns_reply|problem talking|premature|missing |malformed UTF|timeout on|connect to [^ ]+: |restriction check|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
+var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|rbl |rbl_reject_reply|[^ ]+: (?:RBL|TXT) lookup|Unable to look|ignoring DNS|smtpd_dns_reply|problem talking|premature|missing |malformed UTF|timeout on|connect to [^ ]+: |restriction (?:check|[^ ]+ ignored:)|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
 
 // sameLog compares the log lines about actions.
 func sameLog(t *testing.T, c *policyCase, ours, theirs []string) bool {
@@ -93,14 +101,13 @@ func withoutSASL(line string) string {
 	return regexp.MustCompile(` sasl_(method|username|sender)=\S+`).ReplaceAllString(line, "")
 }
 
-// oracle is a running Postfix with one smtpd service per case.
+// oracle is a running Postfix with one smtpd service per case, each with a port of
+// its own that no instance had before: one that ends may still hold its sockets.
 type oracle struct {
 	*mailkit.Server
-	// ports are those of the cases.
-	ports []int
+	nameServer string
+	ports      []int
 }
-
-const nameServer = "127.77.1.53"
 
 // sbin is where the commands of the Postfix to compare with are.
 var sbin = flag.String("sbin", "", "the directory of the commands of the Postfix to compare with; Debian's if empty")
@@ -108,17 +115,17 @@ var sbin = flag.String("sbin", "", "the directory of the commands of the Postfix
 // startOracle starts a private Postfix that asks our name server.
 func startOracle(t *testing.T, cases []*policyCase) *oracle {
 	t.Helper()
-	o := &oracle{mailkit.New(t, mailkit.Postfix, mailkit.Programs{Sbin: *sbin}), testkit.FreePorts(t, len(cases))}
-	o.Resolver = nameServer
+	o := &oracle{mailkit.New(t, mailkit.Postfix, mailkit.Programs{Sbin: *sbin}), fmt.Sprintf("127.77.%d.53", 1+rand.IntN(250)), testkit.FreePorts(t, len(cases))}
+	o.Resolver = o.nameServer
 	zone, err := os.ReadFile("testdata/policy/zone.txt")
 	must(t, err)
-	server, err := testkit.StartDNS(nameServer+":53", string(zone))
+	server, err := testkit.StartDNS(o.nameServer+":53", string(zone))
 	must(t, err)
 	t.Cleanup(func() { must(t, server.Close()) })
 	authServer(t, filepath.Join(o.Dir, "spool/private/auth"))
 	main, err := os.ReadFile("testdata/policy/base.cf")
 	must(t, err)
-	o.Start(string(main), o.services(cases), "tcp", fmt.Sprintf("127.0.0.1:%d", o.ports[0]))
+	o.Start(string(main), o.services(cases), "tcp", fmt.Sprintf("127.0.0.1:%d", o.ports[len(o.ports)-1]))
 	return o
 }
 
@@ -186,8 +193,12 @@ func (o *oracle) play(t *testing.T, n int, c *policyCase) []answer {
 			continue
 		}
 		reply := p.step(word, arg)
-		if want, ok := c.theirs[i]; ok {
-			if reply != want {
+		want, other := c.theirs[i]
+		if old, ok := c.theirs37[i]; ok && *sbin == "" {
+			want, other = old, true
+		}
+		if other {
+			if strings.TrimSpace(reply) != want { // 3.7 ends some lines with spaces
 				t.Errorf("case %s, %s\nexpected of Postfix %s\ngot %s", c.name, step, want, reply)
 			}
 			reply = ""

@@ -81,6 +81,6 @@ func start(t *testing.T, name, certs string, ports []int, services []service) *s
 			fmt.Fprintf(&b, "  -o { %s }\n", strings.ReplaceAll(set, "%D", certs))
 		}
 	}
-	s.Start(main, b.String(), "tcp", fmt.Sprintf("127.0.0.1:%d", ports[0]))
+	s.Start(main, b.String(), "tcp", fmt.Sprintf("127.0.0.1:%d", ports[len(services)-1]))
 	return s
 }

@@ -56,15 +56,25 @@ submission inet n - n - - smtpd
   -o { smtpd_recipient_restrictions = permit_sasl_authenticated, reject } -o smtpd_helo_required=yes
 early inet n - n - - smtpd -o smtpd_delay_reject=no -o smtpd_helo_required=yes
 smtps inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
+filtered inet n - n - - smtpd -o smtpd_command_filter=pcre:DIR/commands
+broken inet n - n - - smtpd -o smtpd_command_filter=pcre:DIR/gone
 smtp unix - - n - - smtp
 local unix - n n - - local
+`
+
+// agreeCommands is smtpd_command_filter: other addresses, other names, and what is no
+// address.
+const agreeCommands = `/^EHLO bad(.*)/ HELO good$1
+/^(MAIL FROM:<)y@strict(.*)/ ${1}x@spam$2 SIZE=10
+/^RCPT TO:<held@(.*)/ rcpt  to: <alice@$1
+/^RCPT TO:<no@.*/ RCPT TO:alice bob
 `
 
 // TestExplainAgrees asks what would happen, and lets it happen: the reply that is
 // foretold is the reply that a session gets.
 func TestExplainAgrees(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"main.cf": agreeMain, "master.cf": agreeMaster} {
+	for name, text := range map[string]string{"main.cf": agreeMain, "master.cf": agreeMaster, "commands": agreeCommands} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +194,6 @@ func newProbe(t *testing.T, cfg *postconf.Config, svc *postconf.Service) *probe 
 	srv.Space, srv.Names, srv.Lists.Xclient = nil, nil, everybody{}
 	srv.Settings.ErrorSleep, srv.Settings.HardErrorLimit = 0, 1000
 	srv.Lists.Filters, srv.Settings.ProxyFilter = smtpd.Filters{}, "" // nobody is there
-	srv.Lists.Commands = nil                                          // nor is the file of smtpd_command_filter, which explain does not look through
 	return &probe{srv}
 }
 

@@ -22,6 +22,9 @@ func (p *postconfCmd) load() error {
 	for _, problem := range problems {
 		// The parameters are shown without master.cf too.
 		if strings.HasPrefix(problem.Text, "malformed compatibility level") {
+			if !p.readsLevel() {
+				continue
+			}
 			p.Warnf("%s", problem.Text)
 			return errors.New("macro processing error")
 		}
@@ -59,6 +62,15 @@ func (p *postconfCmd) load() error {
 		return errors.New("macro processing error")
 	}
 	return nil
+}
+
+// readsLevel tells whether compatibility_level counts for what is shown: for expanded
+// values, and for the default of mynetworks, which is computed before all others.
+func (p *postconfCmd) readsLevel() bool {
+	v := p.cfg.View(nil)
+	_, _, networks := v.Raw("mynetworks")
+	_, _, style := v.Raw("mynetworks_style")
+	return p.mode&pcExpand != 0 || !networks && !style
 }
 
 // isSyntax reports whether postconf itself stops at a problem: it shows values

@@ -49,17 +49,17 @@ func (p *postconfCmd) load() error {
 			p.Warnf("%s: %s", w.File, w.Text)
 		}
 	}
-	for _, problem := range p.usage.ClientFiles() {
-		if problem.Fatal {
-			return errors.New(problem.Error())
-		}
-		p.Warnf("%s", problem.Error())
-	}
 	for _, problem := range p.usage.Errors() {
 		p.Warnf("%s", problem.Error())
 	}
 	if len(p.usage.Errors()) > 0 {
 		return errors.New("macro processing error")
+	}
+	for _, problem := range p.usage.ClientFiles() {
+		if problem.Fatal {
+			return errors.New(problem.Error())
+		}
+		p.Warnf("%s", problem.Error())
 	}
 	return nil
 }

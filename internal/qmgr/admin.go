@@ -95,7 +95,8 @@ func defaultQueues(op control.Op) []string {
 }
 
 // Change implements control.Queue. The changes of many messages share a sync; each
-// is reported when it is durable.
+// is reported when it is durable, but for a hold of a message in memory, which begins
+// when the attempts in flight have ended.
 func (a *Admin) Change(ctx context.Context, op control.Op, sel control.Selection, report func(mail.QueueID)) (int, error) {
 	do := a.operation(op)
 	if do == nil {

@@ -283,12 +283,6 @@ func (m *Manager) suspend(j *job) {
 	}
 	m.mu.Lock()
 	j.deferred = append(j.deferred, answers...)
-	j.busy--
-	complete := j.busy == 0
 	m.mu.Unlock()
-	if complete {
-		m.settle(j, settled)
-	} else if len(settled) > 0 {
-		m.settlePart(j, settled)
-	}
+	m.endEntry(j, settled)
 }

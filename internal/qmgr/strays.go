@@ -93,8 +93,9 @@ func (m *Manager) mend(sum *queue.Summary) error {
 	m.log.Warnf("%s: stray message: %d recipients are queued again", id, len(left))
 	now := time.Now()
 	dest := queue.NewDest(retryTransport, "stray")
-	// The number is none that the message has had (invariant 6 of the queue).
-	c.Put(&queue.Job{ID: id, No: uint32(now.Unix()), Dest: dest, Due: now, LastTry: now,
+	// A number beyond all that are counted up from 1, and another one each time
+	// (invariant 6 of the queue).
+	c.Put(&queue.Job{ID: id, No: 1<<31 | uint32(now.Unix()), Dest: dest, Due: now, LastTry: now,
 		Waiting: []queue.Waiting{{Enhanced: "4.3.0", Text: "message had lost its place in the queue", Recipients: left}}})
 	if err := c.Commit(); err != nil {
 		return err

@@ -134,8 +134,8 @@ func (c *Change) Drop() {
 	}
 }
 
-// Release ends a hold, durably after the next Sync. Its jobs come due at once under new numbers, because an
-// index key is written once in its life (invariant 6).
+// Release ends a hold, durably after the next Sync. Its jobs come due at once under
+// new numbers, because an index key is written once in its life (invariant 6).
 func (s *Store) Release(id mail.QueueID) error {
 	held, err := s.Held(id)
 	if err != nil || !held {

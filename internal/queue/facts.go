@@ -8,8 +8,7 @@ import (
 )
 
 // Facts are small records that rooms keep beside the mail: what is worth knowing
-// after a restart and no loss when it is gone. They are not synced
-// unless Sync is called.
+// after a restart and no loss when it is gone. They are durable after the next Sync.
 type Facts struct {
 	s *Store
 	// kind keeps the rooms apart.
@@ -70,14 +69,7 @@ func (f Facts) Delete(name string) error {
 }
 
 // Sync makes the records durable that were put or deleted so far.
-func (f Facts) Sync() error {
-	b := f.s.db.NewBatch()
-	defer func() { _ = b.Close() }()
-	if err := b.LogData(nil, nil); err != nil {
-		return fmt.Errorf("queue: %w", err)
-	}
-	return f.s.commit(b, pebble.Sync)
-}
+func (f Facts) Sync() error { return f.s.Sync() }
 
 // Each calls yield for the records in the order of their names until it returns
 // false. It sees them as they were when it began.

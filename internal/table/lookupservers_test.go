@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"postroad/internal/table"
+	"postroad/internal/testkit"
 )
 
 // served is what the lookup servers of TestConformance have, servedWords the
@@ -55,49 +54,20 @@ func each(answer func(*bufio.Reader, io.Writer) error) func(net.Conn) {
 	}
 }
 
+// lookups makes a server that has served.
+func lookups(answer testkit.Lookup) func(net.Conn) {
+	find := func(key string) (string, bool) { value, found := served[key]; return value, found }
+	return each(func(r *bufio.Reader, w io.Writer) error { return answer(r, w, find) })
+}
+
 // tcpServer answers as tcp: wants it.
 func tcpServer(t *testing.T) string {
-	return listen(t, "tcp", "127.0.0.1:0", each(func(r *bufio.Reader, w io.Writer) error {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return err
-		}
-		key, err := url.PathUnescape(strings.TrimSuffix(strings.TrimPrefix(line, "get "), "\n"))
-		if err != nil {
-			return err
-		}
-		if value, ok := served[key]; ok {
-			_, err = fmt.Fprintf(w, "200 %s\n", strings.ReplaceAll(url.PathEscape(value), "%2C", ","))
-		} else {
-			_, err = io.WriteString(w, "500 not%20here\n")
-		}
-		return err
-	}))
+	return listen(t, "tcp", "127.0.0.1:0", lookups(testkit.TCPTable))
 }
 
 // socketmapServer answers as socketmap: wants it.
 func socketmapServer(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "map")
-	return listen(t, "unix", path, each(func(r *bufio.Reader, w io.Writer) error {
-		size, err := r.ReadString(':')
-		if err != nil {
-			return err
-		}
-		n, err := strconv.Atoi(strings.TrimSuffix(size, ":"))
-		if err != nil {
-			return err
-		}
-		b := make([]byte, n+1)
-		if _, err := io.ReadFull(r, b); err != nil {
-			return err
-		}
-		reply := "NOTFOUND "
-		if value, ok := served[strings.TrimPrefix(string(b[:n]), "map ")]; ok {
-			reply = "OK " + value
-		}
-		_, err = fmt.Fprintf(w, "%d:%s,", len(reply), reply)
-		return err
-	}))
+	return listen(t, "unix", filepath.Join(t.TempDir(), "map"), lookups(testkit.Socketmap))
 }
 
 // memcacheServer answers as memcache: wants it.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // policySocket stands for the socket of the policy server in cases.
@@ -163,7 +165,7 @@ func TestPolicyServer(t *testing.T) {
 			fmt.Fprintf(&out, "request\n%s\n", r)
 		}
 	}
-	golden(t, "testdata/delegate/cases.golden", strings.ReplaceAll(out.String(), server.path, policySocket))
+	testkit.Golden(t, "testdata/delegate/cases.golden", strings.ReplaceAll(out.String(), server.path, policySocket), *update)
 }
 
 // TestInstance tells transactions apart.

@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -15,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // The larger form: -args -postconf PATH -runs 20000.
@@ -91,20 +91,29 @@ const hostNotFound = "fatal: config variable inet_interfaces: host not found"
 func (c *pcCase) runTheirs(t testing.TB, dir string) string {
 	t.Helper()
 	c.write(t, dir)
-	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(*theirPostconf, append([]string{"-c", dir}, c.args...)...)
 	cmd.Args[0] = "postconf"
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/bin"}
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	code := 0
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			t.Fatal(err)
+	stdout, stderr, code := runTheir(t, cmd)
+	return c.result(t, dir, code, stdout, stderr)
+}
+
+// pcDirs are the directories of a worker.
+type pcDirs struct{ ours, theirs string }
+
+// newPCDirs makes directories for some workers.
+func newPCDirs(t *testing.T) []pcDirs {
+	t.Helper()
+	base, all := t.TempDir(), make([]pcDirs, 24)
+	for i := range all {
+		all[i] = pcDirs{filepath.Join(base, fmt.Sprintf("a%02d", i)), filepath.Join(base, fmt.Sprintf("b%02d", i))}
+		for _, dir := range []string{all[i].ours, all[i].theirs} {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
-		code = exit.ExitCode()
 	}
-	return c.result(t, dir, code, stdout.String(), stderr.String())
+	return all
 }
 
 // TestPostconfSweep runs generated command lines with both and compares all that
@@ -116,66 +125,30 @@ func TestPostconfSweep(t *testing.T) {
 		root = postconfCases
 	}
 	g := newPCGenerator(t, root)
-	base := t.TempDir()
-	numbers := make(chan uint64)
-	var wg sync.WaitGroup
+	dirs := newPCDirs(t)
 	var mu sync.Mutex
 	same, shown, skipped := 0, 0, 0
 	installed, changed := *theirPostconf == debianPostconf, changedDefaults(t)
-	for worker := range 24 { // Postfix waits a second before it ends with an error
-		ours, theirs := filepath.Join(base, fmt.Sprintf("a%02d", worker)), filepath.Join(base, fmt.Sprintf("b%02d", worker))
-		for _, dir := range []string{ours, theirs} {
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
+	spread(len(dirs), *pcFirst, *pcRuns, func(worker int, n uint64) {
+		c := g.run(n)
+		got, want := c.runOurs(t, dirs[worker].ours), c.runTheirs(t, dirs[worker].theirs)
+		mu.Lock()
+		defer mu.Unlock()
+		if c.apart() || installed && c.changedSince37(changed) || strings.Contains(want, hostNotFound) {
+			skipped++
+		} else if installed && like37(got) == like37(want) || got == want {
+			same++
+		} else if shown++; shown <= 40 {
+			t.Errorf("run %d (%s): postconf %q\n%s", n, c.config, c.args, testkit.Parted(got, want))
+			if *pcRuns == 1 {
+				t.Logf("%s\n=====\n%s\n=====\n%s\n=====\n%s", c.main, c.master, got, want)
 			}
 		}
-		// goroutine: ends when numbers is closed.
-		wg.Go(func() {
-			for n := range numbers {
-				c := g.run(n)
-				got, want := c.runOurs(t, ours), c.runTheirs(t, theirs)
-				mu.Lock()
-				if c.apart() || installed && c.changedSince37(changed) {
-					skipped++
-				} else if installed && like37(got) == like37(want) || got == want || strings.Contains(want, hostNotFound) {
-					same++
-				} else if shown++; shown <= 40 {
-					t.Errorf("run %d (%s): postconf %q\n%s", n, c.config, c.args, firstDifference(got, want))
-					if *pcRuns == 1 {
-						t.Logf("%s\n=====\n%s\n=====\n%s\n=====\n%s", c.main, c.master, got, want)
-					}
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for n := range *pcRuns {
-		numbers <- *pcFirst + n
-	}
-	close(numbers)
-	wg.Wait()
+	})
 	t.Logf("%d of %d runs agree; %d are not compared", same, *pcRuns-uint64(skipped), skipped)
 	if same == 0 {
 		t.Error("nothing was compared")
 	}
-}
-
-// firstDifference shows where two texts part.
-func firstDifference(got, want string) string {
-	g, w := bytes.Split([]byte(got), []byte("\n")), bytes.Split([]byte(want), []byte("\n"))
-	for i := range max(len(g), len(w)) {
-		var a, b []byte
-		if i < len(g) {
-			a = g[i]
-		}
-		if i < len(w) {
-			b = w[i]
-		}
-		if !bytes.Equal(a, b) || i >= len(g) || i >= len(w) {
-			return fmt.Sprintf("got  %q\nwant %q", bytes.Join(g[max(0, i-1):min(len(g), i+2)], []byte("\n")), bytes.Join(w[max(0, i-1):min(len(w), i+2)], []byte("\n")))
-		}
-	}
-	return "the same"
 }
 
 // pcRecord makes TestPostconfRecord write what Postfix 3.11 does.
@@ -189,29 +162,16 @@ func TestPostconfRecord(t *testing.T) {
 		return
 	}
 	g := newPCGenerator(t, postconfCases)
-	base := t.TempDir()
+	dirs, base := newPCDirs(t), t.TempDir()
 	lines := make([]string, pcRelease)
-	var wg sync.WaitGroup
-	for worker := range 24 {
-		ours, theirs := filepath.Join(base, fmt.Sprintf("a%02d", worker)), filepath.Join(base, fmt.Sprintf("b%02d", worker))
-		for _, dir := range []string{ours, theirs} {
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
+	spread(len(dirs), 0, pcRelease, func(worker int, n uint64) {
+		c := g.run(n)
+		lines[n] = "-"
+		want := c.runTheirs(t, dirs[worker].theirs)
+		if !c.ofHost() && !strings.Contains(want, hostNotFound) {
+			lines[n] = digest(want)
 		}
-		// goroutine: ends when it has done its share of the runs.
-		wg.Go(func() {
-			for n := uint64(worker); n < pcRelease; n += 24 {
-				c := g.run(n)
-				lines[n] = "-"
-				want := c.runTheirs(t, theirs)
-				if !c.ofHost() && !strings.Contains(want, hostNotFound) {
-					lines[n] = digest(want)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	})
 	if err := os.WriteFile("testdata/postconf/release.txt", []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,14 @@
 package cli
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// updatePostconf makes the tests of postconf write their golden files.
-var updatePostconf = flag.Bool("update-postconf", false, "write the golden files of postconf")
+	"postroad/internal/testkit"
+)
 
 // postconfCases is where the configurations for the tests are.
 const postconfCases = "../postconf/testdata/configs"
@@ -92,31 +90,7 @@ func TestPostconfShow(t *testing.T) {
 			fmt.Fprintf(&b, "exit %d\n", code)
 		}
 	}
-	comparePostconf(t, "testdata/postconf/show.txt", b.String())
-}
-
-// comparePostconf compares text with a golden file.
-func comparePostconf(t *testing.T, file, got string) {
-	t.Helper()
-	if *updatePostconf {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			t.Fatalf("%s, line %d:\ngot  %s\nwant %s", file, i+1, g[i], w[i])
-		}
-	}
-	if len(g) != len(w) {
-		t.Errorf("%s: %d lines, want %d", file, len(g), len(w))
-	}
+	testkit.Golden(t, "testdata/postconf/show.txt", b.String(), *update)
 }
 
 // TestPostconfEdit checks that edits reach the files, and that an edit which is

@@ -20,6 +20,7 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/maildrop"
 	"postroad/internal/postconf"
+	"postroad/internal/testkit"
 )
 
 // update makes tests write their golden files.
@@ -55,17 +56,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := newStage(t).script(string(want))
-			if got == string(want) {
-				return
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			t.Errorf("%s differs; got:\n%s", file, got)
+			testkit.Golden(t, file, newStage(t).script(string(want)), *update)
 		})
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
 	"postroad/internal/table"
+	"postroad/internal/verify"
 )
 
 // explainTimeout bounds one explanation: tables and the DNS may be slow.
@@ -65,11 +66,11 @@ func explain(ctx context.Context, cfg *postconf.Config, q *cli.Question) (*cli.E
 		return nil, err
 	}
 	rt := &master.Runtime{Log: log, Folded: true, Open: os.Open}
-	x.s = &server{rt: rt, rates: smtpd.NewRates()}
+	x.s = &server{rt: rt, rates: smtpd.NewRates(), verify: verify.New(verify.NewMemory())}
 	if x.s.resolver, err = dns.FromResolvConf("/etc/resolv.conf"); err != nil {
 		return nil, err
 	}
-	b := &builder{rt: rt, resolver: x.s.resolver, users: &privdeliver.Users{}, spool: x.spool}
+	b := &builder{rt: rt, resolver: x.s.resolver, users: &privdeliver.Users{}, spool: x.spool, verify: x.s.verify}
 	if x.gen, err = b.build(&master.Generation{Number: 1, Config: cfg}); err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 		router = own
 	}
 	engine, problems := access.New(x.view, access.Deps{
-		Tables: x.gen.tables, Rewrite: router, DNS: x.s.resolver, Log: x.log, Verify: knownOnly{x.s.verify}, Limits: &knownLimits{x: x},
+		Tables: x.gen.tables, Rewrite: router, DNS: x.s.resolver, Log: x.log, Verify: x.s.verifier(x.gen, x.view), Limits: &knownLimits{x: x},
 	})
 	if postconf.HasFatal(problems) {
 		return nil, errors.New(firstFatal(problems))

@@ -31,6 +31,9 @@ strict = check_recipient_access inline:{ old@example.test=HOLD }
 
 const explainMaster = `smtp inet n - n - - smtpd
 submission inet n - n - - smtpd -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+probing inet n - n - - smtpd -o smtpd_recipient_restrictions=reject_unverified_recipient
+unprobed inet n - n - - smtpd -o smtpd_recipient_restrictions=reject_unverified_recipient -o address_verify_service_name=none
+verify unix - - n - 1 verify
 smtp unix - - n - - smtp
 local unix - n n - - local
 `
@@ -83,6 +86,12 @@ false 554 5.7.1 <a@bad.test>: Sender address rejected: go away (at RCPT)`},
 		{"another service", "submission", "192.0.2.7", "a@other.test", "x@example.test",
 			`1 smtpd_recipient_restrictions[1] master.cf:2 reject: reject 554 5.7.1 <x@example.test>: Recipient address rejected: Access denied
 false 554 5.7.1 <x@example.test>: Recipient address rejected: Access denied (at RCPT)`},
+		{"a probe", "probing", "192.0.2.7", "a@other.test", "x@example.test", `1 smtpd_recipient_restrictions[0] master.cf:3 reject_unverified_recipient: not asked
+true 250 2.1.5 Ok
+x@example.test -> x@example.test local local mx.example.test`},
+		{"no verify service", "unprobed", "192.0.2.7", "a@other.test", "x@example.test",
+			`1 smtpd_recipient_restrictions[0] master.cf:4 reject_unverified_recipient: deferred 450 4.1.1 <x@example.test>: Recipient address rejected: address verification problem
+false 450 4.1.1 <x@example.test>: Recipient address rejected: address verification problem (at RCPT)`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

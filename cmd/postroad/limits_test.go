@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	"postroad/internal/limits"
 	"postroad/internal/postconf"
 	"postroad/internal/queue"
+	"postroad/internal/testkit"
 )
 
 // TestLimitsAreKept ends a server and starts another one on its queue: it goes on
@@ -16,28 +19,34 @@ import (
 func TestLimitsAreKept(t *testing.T) {
 	t.Parallel()
 	dir, windows := t.TempDir(), []limits.Window{{Max: 3, Per: time.Hour}}
-	life := func(f func(s *server)) {
+	life := func(known int, f func(s *server)) {
 		store, err := queue.Open(queue.Options{Dir: dir, Reserve: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := &server{limits: limits.New()}
-		if err := s.limits.Load(store.Facts("limits")); err != nil {
-			t.Error(err)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var kept sync.WaitGroup
+		// goroutine: keeps the counters; ends when stop is called.
+		kept.Go(func() { s.runLimits(ctx, store) })
+		wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		if !testkit.Poll(wait, time.Millisecond, func() bool { keys, _ := s.limits.Len(); return keys == known }) {
+			t.Error("the counters do not come back")
 		}
 		f(s)
-		if err := s.limits.Save(store.Facts("limits")); err != nil {
-			t.Error(err)
-		}
+		stop()
+		kept.Wait()
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	life(func(s *server) {
+	life(0, func(s *server) {
 		s.limits.Ask("out", "alice", windows, 1, true)
 		s.limits.Ask("out", "bob", windows, 3, true)
 	})
-	life(func(s *server) {
+	life(2, func(s *server) {
 		seen := map[string]int{}
 		err := (&handler{s}).Limits(t.Context(), control.LimitSelection{}, func(l *control.Limit) error {
 			seen[l.Key] = l.Used[0].Used
@@ -53,7 +62,7 @@ func TestLimitsAreKept(t *testing.T) {
 			t.Errorf("%d reset, %v", n, err)
 		}
 	})
-	life(func(s *server) {
+	life(1, func(s *server) {
 		if list := s.limits.List("", ""); len(list) != 1 || list[0].Key != "alice" {
 			t.Errorf("%+v", list)
 		}

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"postroad/internal/cli"
 	"postroad/internal/control"
 	"postroad/internal/limits"
+	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/queue"
 	"postroad/internal/testkit"
@@ -67,6 +71,44 @@ func TestLimitsAreKept(t *testing.T) {
 			t.Errorf("%+v", list)
 		}
 	})
+}
+
+// TestExplainLimits: an explanation knows the counters of the running server, and
+// leaves them as they are.
+func TestExplainLimits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	main := "compatibility_level = 3.11\nmyhostname = mx.test\nalias_maps =\nlocal_recipient_maps =\nqueue_directory = " + dir +
+		"\nsmtpd_data_restrictions = postroad_limit { sender 3/1h, name=out }\n"
+	cfg, problems := postconf.Parse(dir, []byte(main), []byte("smtp inet n - n - - smtpd\nlocal unix - n n - - local\n"), postconf.LoadOptions{})
+	if postconf.HasFatal(problems) {
+		t.Fatal(problems)
+	}
+	running := &server{limits: limits.New()}
+	running.limits.Ask("out", "a@other.test", []limits.Window{{Max: 3, Per: time.Hour}}, 2, true)
+	ln, err := control.Listen(dir, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var served sync.WaitGroup
+	// goroutine: answers commands; ends when stop is called.
+	served.Go(func() {
+		_ = (&control.Server{Handler: &handler{running}, Policy: control.Policy{Owner: os.Getuid()}}).Serve(ctx, ln)
+	})
+	defer func() { stop(); served.Wait() }()
+	for range 2 {
+		x, err := explain(ctx, cfg, &cli.Question{
+			ClientName: "client.test", ClientAddr: netip.MustParseAddr("192.0.2.7"), Helo: "client.test", Sender: "a@other.test", Recipients: []mail.Address{"alice@mx.test"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := x.Recipients[0].Steps
+		if last := steps[len(steps)-1]; last.Outcome != "2 of 3/1h" || len(x.Warnings) > 0 {
+			t.Errorf("%+v, %q", last, x.Warnings)
+		}
+	}
 }
 
 // TestCheckLimits finds an argument that makes no sense, with its place, once.

@@ -21,6 +21,7 @@ var memcacheSteps = []string{
 	"postmap -q - memcache:DIR/FILE < k1\nnone\nx:y\n", "postmap -d - memcache:DIR/FILE < k1\nnone\n", "postmap -q k1 memcache:DIR/FILE",
 	"postmap -d k1 memcache:DIR/FILE", "postmap -d x_y memcache:DIR/FILE", "postmap -d key5 memcache:DIR/FILE", "postmap -q key5 memcache:DIR/FILE",
 	"postmap memcache:DIR/FILE",
+	"postmap -i memcache:DIR/FILE < m1 v1\n", "postmap -d m1 hash:DIR/text", "postmap -d m1 memcache:DIR/FILE", "postmap -q m1 memcache:DIR/FILE",
 }
 
 // memcacheFiles are client settings: without a table behind, and with one that can be

@@ -67,7 +67,8 @@ func (m *Manager) fallBehind(a queue.Arrival) {
 func (m *Manager) loadBacklog() {
 	for {
 		m.mu.Lock()
-		room := m.gen.Load().Settings.ActiveLimit*9/10 - len(m.messages)
+		limit := m.gen.Load().Settings.ActiveLimit
+		room := limit - limit/10 - len(m.messages) // some even where the limit is 1
 		if !m.behind || m.closed || room <= 0 || m.memory > maxContent*9/10 {
 			m.mu.Unlock()
 			return

@@ -19,6 +19,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/mail"
 	"postroad/internal/queue"
+	"postroad/internal/testkit"
 )
 
 // world is a manager with everything around it made up.
@@ -112,6 +113,9 @@ func (w *world) note(kind string, r *bounce.Report) (mail.QueueID, error) {
 		to := ""
 		if r.To != "" {
 			to = " to " + string(r.To)
+		}
+		if one.Cleared {
+			to += " cleared"
 		}
 		w.reports = append(w.reports, fmt.Sprintf("%s %s %s%s", kind, one.Recipient.Address, one.Result.Text, to))
 	}
@@ -534,16 +538,19 @@ func TestDelayCleared(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		notify mail.Notify
+		after  time.Duration
 		want   string
 	}{
-		{0, "delay a@x.test mailbox busy|success a@x.test ok"},
-		{mail.NotifyDelay, "delay a@x.test mailbox busy|success a@x.test ok"},
-		{mail.NotifySuccess, "delay a@x.test mailbox busy|success a@x.test ok"},
-		{mail.NotifyFailure, "delay a@x.test mailbox busy"},
-		{mail.NotifyNever, "delay a@x.test mailbox busy"},
+		{0, time.Minute, "delay a@x.test mailbox busy|success a@x.test ok cleared"},
+		{mail.NotifyDelay, time.Minute, "delay a@x.test mailbox busy|success a@x.test ok cleared"},
+		{mail.NotifySuccess, time.Minute, "delay a@x.test mailbox busy|success a@x.test ok cleared"},
+		{mail.NotifyFailure, time.Minute, "delay a@x.test mailbox busy"},
+		{mail.NotifyNever, time.Minute, "delay a@x.test mailbox busy"},
+		{0, 3 * time.Hour, ""},
+		{mail.NotifySuccess, 3 * time.Hour, "success a@x.test ok"},
 	} {
 		inBubble(t, func(w *world) {
-			w.settings.DelayWarning, w.settings.ConfirmCleared = time.Minute, true
+			w.settings.DelayWarning, w.settings.ConfirmCleared = c.after, true
 			w.answer = busy
 			w.start()
 			w.sendAs(mail.Envelope{Sender: "s@example.org", Recipients: []mail.Recipient{
@@ -554,7 +561,7 @@ func TestDelayCleared(t *testing.T) {
 			})
 			time.Sleep(2 * time.Hour)
 			if got := w.reported(); got != c.want || w.left() != 0 {
-				t.Errorf("NOTIFY %d: reported %q, want %q; %d left", c.notify, got, c.want, w.left())
+				t.Errorf("NOTIFY %d after %v: reported %q, want %q; %d left", c.notify, c.after, got, c.want, w.left())
 			}
 		})
 	}
@@ -608,12 +615,35 @@ func TestEntriesThatEndTogether(t *testing.T) {
 	for range messages {
 		w.send("a@x.test", "a@x.test", "a@x.test")
 	}
-	for until := time.Now().Add(20 * time.Second); w.left() > 0 && time.Now().Before(until); {
-		time.Sleep(5 * time.Millisecond)
-	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	testkit.Poll(ctx, 5*time.Millisecond, func() bool { return w.left() == 0 })
 	w.stop()
 	if n := w.leftOnDisk(); n != 0 {
 		t.Errorf("%d of %d messages stay behind", n, messages)
+	}
+}
+
+// TestFilterNexthop: where mail for a content filter goes.
+func TestFilterNexthop(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ env, set, want mail.Nexthop }{
+		{"[127.0.0.1]:10024", "set.test", "[127.0.0.1]:10024"}, {"", "set.test", "set.test"}, {"", "", "x.test"},
+	} {
+		inBubble(t, func(w *world) {
+			w.settings.FilterNexthop = string(c.set)
+			var got mail.Nexthop
+			w.answer = func(d *agent.Delivery, _ mail.Recipient) mail.Result {
+				got = d.Route.Nexthop
+				return mail.Result{Outcome: mail.Sent, Enhanced: "2.0.0", Text: "ok"}
+			}
+			w.start()
+			w.sendAs(mail.Envelope{Sender: "s@example.org", FilterTransport: "smtp", FilterNexthop: c.env}, "a@x.test")
+			synctest.Wait()
+			if got != c.want {
+				t.Errorf("%+v: %s", c, got)
+			}
+		})
 	}
 }
 
@@ -649,7 +679,7 @@ func TestChangesShareSyncs(t *testing.T) {
 		w.fs = counter
 		w.answer = busy
 		w.start()
-		const messages = 2*adminBatch + 1
+		const messages = 1001
 		for range messages {
 			w.send("a@x.test")
 		}

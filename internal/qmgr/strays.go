@@ -27,7 +27,7 @@ func (m *Manager) findStrays(ctx context.Context) {
 	var suspects []mail.QueueID
 	err := m.store.List(func(sum *queue.Summary) error {
 		// A listing does not read arrival marks; they are looked at below.
-		if !sum.Held && len(sum.Jobs) == 0 && !m.active(sum.Envelope.ID) && len(suspects) < maxStrays {
+		if len(suspects) < maxStrays && m.stray(sum) {
 			suspects = append(suspects, sum.Envelope.ID)
 		}
 		return ctx.Err()
@@ -40,7 +40,7 @@ func (m *Manager) findStrays(ctx context.Context) {
 	}
 	for _, id := range suspects {
 		sum, err := m.store.Summary(id)
-		if errors.Is(err, queue.ErrNotFound) || err == nil && !m.stray(sum) {
+		if errors.Is(err, queue.ErrNotFound) || err == nil && (sum.Incoming || !m.stray(sum)) {
 			continue // it was on its way from one place to another
 		}
 		if err == nil {
@@ -63,40 +63,27 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// stray tells whether nothing leads to a message.
+// stray tells whether nothing leads to a message that is not incoming.
 func (m *Manager) stray(sum *queue.Summary) bool {
-	return !sum.Held && !sum.Incoming && len(sum.Jobs) == 0 && !m.active(sum.Envelope.ID)
+	return !sum.Held && len(sum.Jobs) == 0 && !m.active(sum.Envelope.ID)
 }
 
-// mend gives a stray a place again, or removes it when nothing is left to do.
+// mend gives a stray a place again. Recipients that are done are left out when the
+// job is loaded, and a message that has no others is removed then.
 func (m *Manager) mend(sum *queue.Summary) error {
 	id := sum.Envelope.ID
-	env, content, err := m.store.Message(id)
-	if err != nil {
-		return err
+	all := make([]int32, len(sum.Envelope.Recipients))
+	for n := range all {
+		all[n] = int32(n)
 	}
-	var left []int32
-	for n := range env.Recipients {
-		if !sum.Done[int32(n)] {
-			left = append(left, int32(n))
-		}
-	}
-	c := m.store.Change()
-	if len(left) == 0 {
-		m.log.Warnf("%s: stray message: every recipient is done, so it is removed", id)
-		if err := c.Remove(env, content); err != nil {
-			c.Drop()
-			return err
-		}
-		return c.Commit()
-	}
-	m.log.Warnf("%s: stray message: %d recipients are queued again", id, len(left))
+	m.log.Warnf("%s: stray message is queued again", id)
 	now := time.Now()
 	dest := queue.NewDest(retryTransport, "stray")
 	// A number beyond all that are counted up from 1, and another one each time
 	// (invariant 6 of the queue).
+	c := m.store.Change()
 	c.Put(&queue.Job{ID: id, No: 1<<31 | uint32(now.Unix()), Dest: dest, Due: now, LastTry: now,
-		Waiting: []queue.Waiting{{Enhanced: "4.3.0", Text: "message had lost its place in the queue", Recipients: left}}})
+		Waiting: []queue.Waiting{{Enhanced: "4.3.0", Text: "message had lost its place in the queue", Recipients: all}}})
 	if err := c.Commit(); err != nil {
 		return err
 	}

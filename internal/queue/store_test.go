@@ -84,7 +84,7 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	env := &mail.Envelope{
 		ID: "ABCDEF012345", Sender: "s@x", Arrived: time.UnixMicro(1700000000123456), Size: 99, Origin: mail.OriginLocal,
 		EnvID: "e+2Bv", Ret: mail.RetHeaders, SMTPUTF8: true, EightBit: true, Hold: true, Probe: true, Trace: true,
-		RequireTLS: true, TLSOptional: true,
+		RequireTLS: true, TLSOptional: true, Verify: true,
 		FilterTransport: "smtp-amavis", FilterNexthop: "[127.0.0.1]:10024", Redirect: "r@x", MessageID: "<m@x>", Hops: 7, VERP: "+=", FullName: "Full Name",
 		Client: mail.ClientFacts{Name: "n", Addr: "192.0.2.1", Port: "25", Helo: "h", Proto: "ESMTP", ReverseName: "rn",
 			SASLMethod: "PLAIN", SASLUser: "u", SASLSender: "ss", RewriteContext: "remote", UID: -1, Ident: "i"},
@@ -96,6 +96,25 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	got, inline, err := decodeEnvelope(env.ID, encodeEnvelope(nil, env, true))
 	if err != nil || !inline || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", env) {
 		t.Errorf("got %+v, %v, %v\nwant %+v", got, inline, err, env)
+	}
+}
+
+// TestDestinations: hosts are compared without regard to case, names of transports
+// are not, and no name reaches over the end of its part of a key.
+func TestDestinations(t *testing.T) {
+	t.Parallel()
+	if got, want := NewDest("Slow\xff", "[MX.Test\x00]"), (Dest{"Slow?", "[mx.test?]"}); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestMemTable: a machine with more memory gets no larger table.
+func TestMemTable(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[uint64]uint64{0: memTableSize, 1 << 20: 1 << 20, 1 << 40: memTableSize} {
+		if got := (Options{MemTable: given}).withDefaults().MemTable; got != want {
+			t.Errorf("%d: %d, want %d", given, got, want)
+		}
 	}
 }
 

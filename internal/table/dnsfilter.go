@@ -35,7 +35,7 @@ func (f *DNSFilter) keeps(ctx context.Context, name, kind, value string, ttl tim
 	if !hit.Found {
 		return true, nil
 	}
-	if word, _, _ := strings.Cut(hit.Value, " "); !strings.EqualFold(word, "IGNORE") {
+	if word := strings.Fields(hit.Value); len(word) == 0 || !strings.EqualFold(word[0], "IGNORE") {
 		f.Log.Warnf("%s: unknown DNS filter action: \"%s\"", f.Maps.Param(), hit.Value)
 		return false, dnsFilterError(name, kind, "Invalid DNS reply filter syntax")
 	}

@@ -59,6 +59,7 @@ submission inet n - n - - smtpd
 early inet n - n - - smtpd -o smtpd_delay_reject=no -o smtpd_helo_required=yes
 smtps inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
 filtered inet n - n - - smtpd -o smtpd_command_filter=pcre:DIR/commands
+elsewhere inet n - n - - smtpd -o mydestination=elsewhere.test
 broken inet n - n - - smtpd -o smtpd_command_filter=pcre:DIR/gone
 smtp unix - - n - - smtp
 local unix - n n - - local
@@ -67,6 +68,7 @@ local unix - n n - - local
 // agreeCommands is smtpd_command_filter: other addresses, other names, and what is no
 // address.
 const agreeCommands = `/^EHLO bad(.*)/ HELO good$1
+/^EHLO *$/ NOOP
 /^(MAIL FROM:<)y@strict(.*)/ ${1}x@spam$2 SIZE=10
 /^RCPT TO:<held@(.*)/ rcpt  to: <alice@$1
 /^RCPT TO:<no@.*/ RCPT TO:alice bob

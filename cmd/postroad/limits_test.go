@@ -99,14 +99,15 @@ func TestExplainLimits(t *testing.T) {
 	defer func() { stop(); served.Wait() }()
 	for range 2 {
 		x, err := explain(ctx, cfg, &cli.Question{
-			ClientName: "client.test", ClientAddr: netip.MustParseAddr("192.0.2.7"), Helo: "client.test", Sender: "a@other.test", Recipients: []mail.Address{"alice@mx.test"},
+			ClientName: "client.test", ClientAddr: netip.MustParseAddr("192.0.2.7"), Helo: "client.test", Sender: "a@other.test", Recipients: []mail.Address{"alice@mx.test", "bob@mx.test"},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		steps := x.Recipients[0].Steps
-		if last := steps[len(steps)-1]; last.Outcome != "2 of 3/1h" || len(x.Warnings) > 0 {
-			t.Errorf("%+v, %q", last, x.Warnings)
+		for _, r := range x.Recipients {
+			if last := r.Steps[len(r.Steps)-1]; last.Outcome != "2 of 3/1h" || len(x.Warnings) > 0 {
+				t.Errorf("%+v, %q", last, x.Warnings)
+			}
 		}
 	}
 }

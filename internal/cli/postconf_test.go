@@ -93,6 +93,19 @@ func TestPostconfShow(t *testing.T) {
 	testkit.Golden(t, "testdata/postconf/show.txt", b.String(), *update)
 }
 
+// TestPostconfPrivate: a service that master(8) would not start is shown all the same.
+func TestPostconfPrivate(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"main.cf": "compatibility_level = 3.11\n", "master.cf": "smtp inet y - n - - smtpd\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out := runPostconfWith(dir, "-M"); code != 0 || out != "smtp       inet  y       -       n       -       -       smtpd\n" {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
 // TestPostconfEdit checks that edits reach the files, and that an edit which is
 // refused leaves them alone.
 func TestPostconfEdit(t *testing.T) {
@@ -107,6 +120,8 @@ func TestPostconfEdit(t *testing.T) {
 		{[]string{"-#", "relayhost"}, "main.cf", "# names\nmyhostname = a.example\n#relayhost = x\n", 0, 0},
 		{[]string{"-X", "relayhost", "nosuch"}, "main.cf", "# names\nmyhostname = a.example\n", 0, 0},
 		{[]string{"-e", "relayhost=y", "broken"}, "main.cf", main, 1, 1},
+		{[]string{"-e", "a=1", "a=2", "broken"}, "main.cf", main, 1, 2},
+		{[]string{"-X", "relayhost "}, "main.cf", main, 0, 0},
 		{[]string{"-e", "x y=1"}, "main.cf", main, 1, 1},
 		{[]string{"-M", "smtp/inet=smtp inet n - y - - smtpd -v"}, "master.cf", "smtp       inet  n       -       y       -       -       smtpd -v\n", 0, 0},
 		{[]string{"-MX", "smtp/inet"}, "master.cf", "", 0, 0},
@@ -114,6 +129,7 @@ func TestPostconfEdit(t *testing.T) {
 		{[]string{"-F", "smtp/inet/process_limit=5"}, "master.cf", "smtp       inet  n       -       n       -       5       smtpd\n", 0, 0},
 		{[]string{"-P", "smtp/inet/a=b"}, "master.cf", "smtp       inet  n       -       n       -       -       smtpd -o a=b\n", 0, 0},
 		{[]string{"-P", "nosuch/inet/a=b"}, "master.cf", master, 0, 1},
+		{[]string{"-M", "smtp/inet=smtp inet n - n - - smtpd -o {a=b"}, "master.cf", "smtp       inet  n       -       n       -       -       smtpd -o a=b\n", 0, 1},
 		{[]string{"-M", "smtp/inet=bad"}, "master.cf", master, 1, 1},
 	} {
 		dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/queue"
+	"postroad/internal/sys"
 )
 
 // errNoStore answers while the queue cannot be opened: the spool is full,
@@ -55,12 +56,8 @@ func (d *storeDoor) open(ctx context.Context, opt queue.Options, log *event.Logg
 			said = err.Error()
 			log.Errorf("%v -- refusing mail until it works", err)
 		}
-		pause := time.NewTimer(reopenPause)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return nil, ctx.Err()
-		case <-pause.C:
+		if err := sys.Pause(ctx, reopenPause); err != nil {
+			return nil, err
 		}
 	}
 }

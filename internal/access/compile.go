@@ -229,9 +229,7 @@ func (c *compiler) network() {
 	e, s := c.e, &c.e.set
 	e.rblReplies = c.maps("rbl_reply_maps", s.RBLReplies)
 	e.backupNetworks = c.hosts("permit_mx_backup_networks", s.BackupNetworks)
-	for _, char := range postconf.Unescape(s.ExpansionFilter) {
-		e.expansion[char] = true
-	}
+	e.expansion = postconf.NewCharset(postconf.Unescape(s.ExpansionFilter))
 	e.family = familyOf(s.Protocols)
 	if m := c.maps("smtpd_dns_reply_filter", s.ReplyFilter); !m.Empty() {
 		e.deps.DNS = &replyFilter{e.deps.DNS, &table.DNSFilter{Maps: m, Log: e.deps.Log}}

@@ -7,6 +7,7 @@ import (
 
 	"postroad/internal/mail"
 	"postroad/internal/policy"
+	"postroad/internal/wire"
 )
 
 // policyKey is the table key that the log shows for what a policy server said.
@@ -88,7 +89,7 @@ func describeTLS(out *policy.Request, t *mail.TLS) {
 	}
 	subject, issuer := "", ""
 	if t.PeerTrusted {
-		subject, issuer = xtext(t.PeerCN), xtext(t.PeerIssuer)
+		subject, issuer = wire.EncodeXtext(t.PeerCN), wire.EncodeXtext(t.PeerIssuer)
 	}
 	out.Add("ccert_subject", subject)
 	out.Add("ccert_issuer", issuer)
@@ -136,20 +137,4 @@ func portString(port uint16) string {
 		return "unknown"
 	}
 	return strconv.Itoa(int(port))
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }
-
-// xtext encodes a value as RFC 3461 4 does.
-func xtext(s string) string {
-	const hex = "0123456789ABCDEF"
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
-			out = append(out, '+', hex[c>>4], hex[c&15])
-		} else {
-			out = append(out, c)
-		}
-	}
-	return string(out)
 }

@@ -111,7 +111,7 @@ type Engine struct {
 	search       table.AddressSearch
 
 	// expansion has the characters that the value of a $name may have.
-	expansion      [256]bool
+	expansion      *postconf.Charset
 	rblReplies     *table.Maps
 	backupNetworks *table.MatchList
 	// family is what inet_protocols leaves.

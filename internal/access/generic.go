@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 func permitAll(c *Checker, r *rule) outcome { return c.allow(r.name, c.scope) }
@@ -26,12 +27,7 @@ func deferIfReject(c *Checker, _ *rule) outcome {
 
 // sleep makes the client wait.
 func sleep(c *Checker, r *rule) outcome {
-	t := time.NewTimer(time.Duration(r.seconds) * time.Second)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-c.ctx.Done():
-	}
+	_ = sys.Pause(c.ctx, time.Duration(r.seconds)*time.Second) // the session ends with its context
 	return dunno
 }
 

@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"postroad/internal/event"
@@ -174,7 +175,7 @@ func (c *Checker) logLimit(l *limit, key string, full *limits.Use) {
 }
 
 // countOf is a number with what it counts.
-func countOf(n int, l *limit) string { return itoa(n) + " " + l.Unit() }
+func countOf(n int, l *limit) string { return strconv.Itoa(n) + " " + l.Unit() }
 
 // limitFailed is the answer when it cannot be found out whether there is room.
 func (c *Checker) limitFailed(about scope, err error) outcome {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func (m *macros) expand(template string) (string, bool) {
 			m.c.warnf("unknown macro name \"%s\" in expansion request", name)
 			good = false
 		}
-		return m.filter(value), known
+		return m.c.e.expansion.Clean(value), known
 	})
 	return out, good && err == nil
 }
@@ -93,7 +94,7 @@ func (m *macros) expand(template string) (string, bool) {
 func (m *macros) lookup(name string) (string, bool) {
 	switch name {
 	case "rbl_code":
-		return itoa(m.c.e.set.RBLCode), true
+		return strconv.Itoa(m.c.e.set.RBLCode), true
 	case "rbl_domain":
 		return m.list.domain, true
 	case "rbl_reason", "rbl_txt":
@@ -164,15 +165,4 @@ func cutAddress(a string) (local, domain string, found bool) {
 		return a, "", false
 	}
 	return a[:at], a[at+1:], true
-}
-
-// filter replaces characters that smtpd_expansion_filter does not list.
-func (m *macros) filter(s string) string {
-	b := []byte(s)
-	for i := range b {
-		if !m.c.e.expansion[b[i]] {
-			b[i] = '_'
-		}
-	}
-	return string(b)
 }

@@ -189,16 +189,6 @@ func commandArgv(cmd, shell string) []string {
 	return words
 }
 
-// filter replaces characters that are not allowed.
-func filter(s, allowed string) string {
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(allowed, r) {
-			return r
-		}
-		return '_'
-	}, s)
-}
-
 // imported is the value of an environment variable that import_environment lets
 // in. The server tells commands where its configuration is.
 func (s *CommandSettings) imported(name string) (string, bool) {
@@ -248,9 +238,10 @@ func (t *task) facts(f *frame) map[string]string {
 // command_expansion_filter does not list, and what export_environment lists.
 func (t *task) environment(f *frame) []string {
 	var env []string
+	allowed := postconf.NewCharset(t.a.set.CommandFilter)
 	for name, value := range t.facts(f) {
 		if value != "" {
-			env = append(env, name+"="+filter(value, t.a.set.CommandFilter))
+			env = append(env, name+"="+allowed.Clean(value))
 		}
 	}
 	return append(env, t.a.set.exported()...)

@@ -126,8 +126,9 @@ func (t *task) macros(f *frame, u *account, allowed string) *macros {
 		values["home"], values["shell"] = u.home, u.shell
 	}
 	if allowed != "" {
+		set := postconf.NewCharset(allowed)
 		for k, v := range values {
-			values[k] = filter(v, allowed)
+			values[k] = set.Clean(v)
 		}
 	}
 	return &macros{values: values}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 // source is where a name was found; sources can be combined.
@@ -127,8 +128,7 @@ func (t *task) homeless(f *frame) bool {
 	if err == nil || !errors.As(err, &cause) || cause == syscall.EACCES {
 		return false // what this process may not see the user may
 	}
-	text := cause.Error()
-	t.step(f, mail.Result{Enhanced: "4.3.0", Text: "cannot access home directory " + u.home + ": " + strings.ToUpper(text[:1]) + text[1:]})
+	t.step(f, mail.Result{Enhanced: "4.3.0", Text: "cannot access home directory " + u.home + ": " + sys.Reason(cause)})
 	return true
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"postroad/internal/mail"
 	"postroad/internal/rewrite"
+	"postroad/internal/wire"
 )
 
 // notice is one notification to be written.
@@ -420,19 +421,8 @@ func isASCII(s string) bool {
 
 // fromXtext decodes xtext (RFC 3461 4); what is no xtext stays as it is.
 func fromXtext(s string) string {
-	if !strings.Contains(s, "+") {
-		return s
+	if text, err := wire.DecodeXtext(s); err == nil {
+		return text
 	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '+' && i+2 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				out = append(out, byte(n))
-				i += 2
-				continue
-			}
-		}
-		out = append(out, s[i])
-	}
-	return string(out)
+	return s
 }

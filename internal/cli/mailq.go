@@ -13,6 +13,7 @@ import (
 
 	"postroad/internal/control"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 // exUnavailable is the exit code of every fatal error of postqueue.
@@ -71,7 +72,7 @@ func (e *Env) showQueue(c *config, asJSON bool) int {
 	}
 	ctx := context.Background()
 	why := func(err error) string {
-		return fmt.Sprintf("Connect to the %s showq service: %s", c.settings.MailName, reason(err))
+		return fmt.Sprintf("Connect to the %s showq service: %s", c.settings.MailName, sys.Reason(err))
 	}
 	q, err := e.queue(ctx, c, func(err error) { e.Warnf("Mail system is down -- accessing queue directly (%s)", why(err)) })
 	switch {
@@ -111,7 +112,7 @@ func (e *Env) lostOutput(err error) int {
 	if errors.Is(err, syscall.EPIPE) {
 		return exUnavailable
 	}
-	return e.Fatalf(exUnavailable, "output write error: %s", reason(err))
+	return e.Fatalf(exUnavailable, "output write error: %s", sys.Reason(err))
 }
 
 // privileged tells whether the caller is root or owns the mail system.
@@ -148,7 +149,7 @@ func (e *Env) flushQueue(c *config, mode byte, arg string) int {
 		return e.Fatalf(exUnavailable, "Flush service is not configured for destination \"%s\"", arg)
 	case errors.Is(err, control.ErrUnavailable):
 		if mode != 'f' {
-			e.Warnf("connect to public/flush: %s", reason(err))
+			e.Warnf("connect to public/flush: %s", sys.Reason(err))
 		}
 		return e.Fatalf(exUnavailable, "Cannot flush mail queue - mail system is down")
 	case control.Denied(err):

@@ -9,13 +9,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"postroad/internal/control"
 	"postroad/internal/mail"
 	"postroad/internal/maildrop"
 	"postroad/internal/queue"
+	"postroad/internal/sys"
 )
 
 const postcatUsage = "usage: postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] " +
@@ -83,7 +83,7 @@ func (e *Env) catFiles(files []string) int {
 		return 0
 	}
 	if _, err := os.Stat(files[0]); err != nil {
-		return e.Fatalf(1, "open %s: %s", files[0], reason(err))
+		return e.Fatalf(1, "open %s: %s", files[0], sys.Reason(err))
 	}
 	return e.Fatalf(1, "%s: the queue does not consist of message files; use postcat -q with the queue id", files[0])
 }
@@ -101,7 +101,7 @@ func (e *Env) catMessages(c *config, o *catOptions, ids []string) int {
 	ctx := context.Background()
 	q, err := e.queue(ctx, c, nil)
 	if err != nil {
-		return e.Fatalf(1, "open queue file %s: %s", ids[0], reason(err))
+		return e.Fatalf(1, "open queue file %s: %s", ids[0], sys.Reason(err))
 	}
 	defer q.Close()
 	out := bufio.NewWriter(e.Stdout)
@@ -314,18 +314,4 @@ func (p *catPrinter) content(c mail.Content) error {
 			return err
 		}
 	}
-}
-
-// reason is the text of an error of the operating system, without operation
-// and path, with a capital letter as the C library writes it.
-func reason(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		err = errno
-	}
-	s := err.Error()
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }

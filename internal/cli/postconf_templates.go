@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"postroad/internal/bounce"
+	"postroad/internal/sys"
 )
 
 // maxTemplates bounds a file of bounce templates.
@@ -47,7 +48,7 @@ func (p *postconfCmd) showTemplates() error {
 func readTemplates(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, errors.New("open " + name + ": " + reason(err))
+		return nil, errors.New("open " + name + ": " + sys.Reason(err))
 	}
 	defer func() { _ = f.Close() }()
 	return io.ReadAll(io.LimitReader(f, maxTemplates))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postroad/internal/maildrop"
+	"postroad/internal/sys"
 )
 
 // pokeTimeout bounds the wait for a server that is busy (trigger_timeout).
@@ -78,7 +79,7 @@ func runPostdrop(e *Env) int {
 	}
 	w, err := maildrop.New(c.settings.QueueDirectory)
 	if err != nil {
-		return e.Fatalf(1, "create file in maildrop: %s", reason(err))
+		return e.Fatalf(1, "create file in maildrop: %s", sys.Reason(err))
 	}
 	defer w.Abort() // does nothing after Commit
 	defer removeOnSignal(w)()
@@ -93,7 +94,7 @@ func runPostdrop(e *Env) int {
 		return e.Fatalf(1, "uid=%d: %v", e.UID, err)
 	case errors.As(err, &failed):
 	case err != nil:
-		failed = &dropError{status: dropWrite, reason: reason(err)}
+		failed = &dropError{status: dropWrite, reason: sys.Reason(err)}
 		if errors.Is(err, errTooBig) || errors.Is(err, syscall.EFBIG) {
 			failed = &dropError{status: dropSize, reason: errTooBig.Error()}
 		}

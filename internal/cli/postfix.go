@@ -15,6 +15,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/master"
 	"postroad/internal/postconf"
+	"postroad/internal/sys"
 )
 
 const postfixUsage = "Usage: postfix start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate, tls, non-bdb)"
@@ -231,7 +232,7 @@ func (e *Env) postfixStop(c *postfixRun) int {
 	}
 	e.Infof("stopping the Postfix mail system")
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-		return e.Fatalf(1, "cannot signal process %d: %s", pid, reason(err))
+		return e.Fatalf(1, "cannot signal process %d: %s", pid, sys.Reason(err))
 	}
 	for range stopPolls {
 		if e.ended(c) {
@@ -280,7 +281,7 @@ func (e *Env) postfixAbort(c *postfixRun) int {
 	}
 	e.Infof("aborting the Postfix mail system")
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-		return e.Fatalf(1, "cannot signal process %d: %s", pid, reason(err))
+		return e.Fatalf(1, "cannot signal process %d: %s", pid, sys.Reason(err))
 	}
 	return 0
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postroad/internal/master"
+	"postroad/internal/sys"
 )
 
 // wrapped hands a command of postfix(1) to multi_instance_wrapper, which runs it
@@ -27,7 +28,7 @@ func (e *Env) wrapped(wrapper string, args []string) int {
 	case errors.As(err, &exit):
 		return max(exit.ExitCode(), 1)
 	}
-	return e.Fatalf(1, "execvp %s: %s", words[0], reason(err))
+	return e.Fatalf(1, "execvp %s: %s", words[0], sys.Reason(err))
 }
 
 // postfixPermissions makes the directories that are missing, and gives the set-gid

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postroad/internal/control"
+	"postroad/internal/sys"
 )
 
 // runPostkick is postkick(1). Our services have no sockets of their own: a
@@ -44,7 +45,7 @@ func runPostkick(e *Env) int {
 	}
 	if err != nil {
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			e.Warnf("unable to look up %s/%s: %s", class, service, reason(err))
+			e.Warnf("unable to look up %s/%s: %s", class, service, sys.Reason(err))
 		}
 		e.Warnf("Cannot contact class %s service %s - perhaps the mail system is down", class, service)
 		return 1
@@ -130,7 +131,7 @@ func runPostlock(e *Env) int {
 	case errors.As(err, &exit):
 		return 1
 	}
-	return e.Fatalf(1, "execvp %s: %s", args[1], reason(err))
+	return e.Fatalf(1, "execvp %s: %s", args[1], sys.Reason(err))
 }
 
 // lockStyleError is a word in a lock style that is none.
@@ -158,14 +159,14 @@ func lockFolder(path, style string) (unlock func(), err error) {
 	// The lock file first: it needs no folder.
 	if slices.Contains(words, "dotlock") {
 		if err := retryLock(func() error { return dotlock(path) }); err != nil {
-			return nil, fmt.Errorf("unable to create lock file %s.lock: %s", path, reason(err))
+			return nil, fmt.Errorf("unable to create lock file %s.lock: %s", path, sys.Reason(err))
 		}
 		undo = append(undo, func() { _ = os.Remove(filepath.Clean(path) + ".lock") })
 	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		unlock()
-		return nil, errors.New(reason(err))
+		return nil, errors.New(sys.Reason(err))
 	}
 	undo = append(undo, func() { f.Close() })
 	for _, word := range words {
@@ -180,7 +181,7 @@ func lockFolder(path, style string) (unlock func(), err error) {
 		}
 		if err := retryLock(try); err != nil {
 			unlock()
-			return nil, fmt.Errorf("unable to lock for exclusive access: %s", reason(err))
+			return nil, fmt.Errorf("unable to lock for exclusive access: %s", sys.Reason(err))
 		}
 	}
 	return unlock, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postroad/internal/postconf"
+	"postroad/internal/sys"
 )
 
 // multiOptions are the options of postmulti.
@@ -244,7 +245,7 @@ func (m *multi) execute(in *instance, args []string) int {
 		if cmd.ProcessState != nil {
 			return max(cmd.ProcessState.ExitCode(), 1)
 		}
-		m.Warnf("%s: %s", args[0], reason(err))
+		m.Warnf("%s: %s", args[0], sys.Reason(err))
 		return 1
 	}
 	return 0

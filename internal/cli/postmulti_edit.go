@@ -11,6 +11,7 @@ import (
 
 	"postroad/internal/control"
 	"postroad/internal/postconf"
+	"postroad/internal/sys"
 )
 
 //go:embed instance/main.cf instance/master.cf
@@ -358,7 +359,7 @@ func (m *multi) removeDir(dir string) error {
 		}
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-		m.Warnf("%s is not removed: %s", dir, reason(err))
+		m.Warnf("%s is not removed: %s", dir, sys.Reason(err))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"postroad/internal/control"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 const postsuperUsage = "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] " +
@@ -136,7 +137,7 @@ func (e *Env) superRun(c *config, jobs map[byte]*superJob, queues []string) int 
 		if errors.Is(err, os.ErrPermission) || control.Denied(err) {
 			return e.Fatalf(1, "use of this command is reserved for the superuser")
 		}
-		return e.Fatalf(1, "open queue: %s", reason(err))
+		return e.Fatalf(1, "open queue: %s", sys.Reason(err))
 	}
 	defer q.Close()
 	totals := map[control.Op]int{}

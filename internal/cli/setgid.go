@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"postroad/internal/sys"
 )
 
 // postdrop and postqueue are installed with the set-gid bit of $setgid_group, so
@@ -122,5 +124,5 @@ func (e *Env) viaSetgid(c *config, prog string, args []string) (code int, ok boo
 	case errors.As(err, &path2):
 		err = path2.Err
 	}
-	return e.Fatalf(exTempfail, "execvp %s: %s", path, reason(err)), true
+	return e.Fatalf(exTempfail, "execvp %s: %s", path, sys.Reason(err)), true
 }

@@ -2,16 +2,15 @@ package master
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"postroad/internal/postconf"
+	"postroad/internal/sys"
 	"postroad/internal/wire"
 )
 
@@ -182,24 +181,10 @@ func bindOne(e endpoint) (*os.File, error) {
 	lc.Control = wire.Window(e.window)
 	ln, err := lc.Listen(context.Background(), e.network, e.addr.String())
 	if err != nil {
-		cause := err
-		var errno syscall.Errno
-		if errors.As(err, &errno) {
-			cause = errno
-		}
-		return nil, fmt.Errorf("bind %s port %d: %s", e.addr.Addr(), e.addr.Port(), sentence(cause))
+		return nil, fmt.Errorf("bind %s port %d: %s", e.addr.Addr(), e.addr.Port(), sys.Reason(err))
 	}
 	defer ln.Close()
 	return ln.(*net.TCPListener).File()
-}
-
-// sentence writes an error as the C library does, with a capital letter.
-func sentence(err error) string {
-	s := err.Error()
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // close closes all sockets.

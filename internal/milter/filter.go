@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/sys"
 )
 
 // state is where a filter stands.
@@ -307,22 +306,10 @@ func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
 	return buf, nil
 }
 
-// reason is an error in the words of Postfix, to which the end of a stream is no
-// error of the system.
+// reason words an error; for the end of a stream Postfix has no word of the system.
 func reason(err error) string {
-	var errno syscall.Errno
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return "Application error"
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return "Connection timed out"
-	case errors.As(err, &errno):
-		s := errno.Error()
-		return strings.ToUpper(s[:1]) + s[1:]
 	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return "Connection timed out"
-	}
-	return err.Error()
+	return sys.Reason(err)
 }

@@ -8,13 +8,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"postroad/internal/sys"
 )
 
 // Client asks one policy server. It is safe for concurrent use.
@@ -92,12 +93,8 @@ func (c *Client) Ask(ctx context.Context, request []byte, warn Warn) (string, er
 		if last {
 			return "", ErrNoAnswer
 		}
-		pause := time.NewTimer(c.cfg.RetryDelay)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return "", ctx.Err()
+		if err := sys.Pause(ctx, c.cfg.RetryDelay); err != nil {
+			return "", err
 		}
 	}
 }
@@ -283,17 +280,12 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// reason words an error as the C library does.
+// reason words an error; for a server that does not answer as it should the C
+// library has no word.
 func reason(err error) string {
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &errno):
-		text := errno.Error()
-		return strings.ToUpper(text[:1]) + text[1:]
-	case isTimeout(err):
-		return "Connection timed out"
-	case err == io.EOF, err == errPremature, err == errNoAction, err == errNoValue:
-		return "Application error" // the C library has no word for it
+	switch err {
+	case io.EOF, errPremature, errNoAction, errNoValue:
+		return "Application error"
 	}
-	return err.Error()
+	return sys.Reason(err)
 }

@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 	"syscall"
+
+	"postroad/internal/sys"
 )
 
 // maxClientFile bounds the size of a client configuration file.
@@ -53,7 +55,7 @@ func (c *clientFile) examine() []Problem {
 		return nil
 	}
 	if err != nil {
-		return opened(osReason(err))
+		return opened(sys.Reason(err))
 	}
 	defer func() { _ = f.Close() }()
 	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
@@ -61,7 +63,7 @@ func (c *clientFile) examine() []Problem {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxClientFile))
 	if err != nil {
-		return opened(osReason(err))
+		return opened(sys.Reason(err))
 	}
 	return c.unused(data)
 }
@@ -103,14 +105,4 @@ func hidden(name, value string) string {
 		}
 	}
 	return oneLine(value)
-}
-
-// osReason returns the words of the system for an error.
-func osReason(err error) string {
-	var number syscall.Errno
-	if errors.As(err, &number) {
-		text := number.Error()
-		return strings.ToUpper(text[:1]) + text[1:]
-	}
-	return err.Error()
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // lookupTimeout bounds the look-up of a name in inet_interfaces.
@@ -253,7 +255,7 @@ func (v *View) Myorigin() (string, error) {
 	_, o, _ := v.Raw("myorigin")
 	data, err := os.ReadFile(value)
 	if err != nil {
-		return "", newValueError(v.place(o), value+": "+errText(err))
+		return "", newValueError(v.place(o), value+": "+sys.Reason(err))
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	if line = strings.Trim(line, spaces); line == "" {

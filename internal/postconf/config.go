@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"postroad/internal/sys"
 )
 
 // DefaultDir is the configuration directory when nothing says otherwise.
@@ -214,14 +216,14 @@ func readFile(file string) ([]byte, []Problem) {
 	}
 	info, err := os.Stat(file)
 	if err != nil {
-		return nil, fatal("open %s: %v", file, errText(err))
+		return nil, fatal("open %s: %v", file, sys.Reason(err))
 	}
 	if info.Size() > maxFile {
 		return nil, fatal("open %s: larger than %d bytes", file, maxFile)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fatal("open %s: %v", file, errText(err))
+		return nil, fatal("open %s: %v", file, sys.Reason(err))
 	}
 	return data, nil
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"postroad/internal/sys"
 )
 
 // ReplaceFile replaces the content of a file by what change makes of it, so that
@@ -14,12 +16,12 @@ import (
 func ReplaceFile(file string, change func(old []byte) ([]byte, error)) error {
 	target, err := filepath.EvalSymlinks(file)
 	if err != nil {
-		return fmt.Errorf("open %s for reading: %s", file, errText(err))
+		return fmt.Errorf("open %s for reading: %s", file, sys.Reason(err))
 	}
 	tmp := target + ".tmp"
 	f, err := lockTemp(tmp)
 	if err != nil {
-		return fmt.Errorf("open %s: %s", tmp, errText(err))
+		return fmt.Errorf("open %s: %s", tmp, sys.Reason(err))
 	}
 	done := false
 	defer func() {
@@ -31,25 +33,25 @@ func ReplaceFile(file string, change func(old []byte) ([]byte, error)) error {
 	}()
 	info, err := os.Stat(target)
 	if err != nil {
-		return fmt.Errorf("open %s for reading: %s", file, errText(err))
+		return fmt.Errorf("open %s for reading: %s", file, sys.Reason(err))
 	}
 	old, err := os.ReadFile(target)
 	if err != nil {
-		return fmt.Errorf("open %s for reading: %s", file, errText(err))
+		return fmt.Errorf("open %s for reading: %s", file, sys.Reason(err))
 	}
 	text, err := change(old)
 	if err != nil {
 		return err
 	}
 	if err := writeTemp(f, text, info); err != nil {
-		return fmt.Errorf("write %s: %s", tmp, errText(err))
+		return fmt.Errorf("write %s: %s", tmp, sys.Reason(err))
 	}
 	if err := os.Rename(tmp, target); err != nil {
-		return fmt.Errorf("rename %s: %s", tmp, errText(err))
+		return fmt.Errorf("rename %s: %s", tmp, sys.Reason(err))
 	}
 	done = true
 	if err := syncDir(filepath.Dir(target)); err != nil {
-		return fmt.Errorf("write %s: %s", file, errText(err))
+		return fmt.Errorf("write %s: %s", file, sys.Reason(err))
 	}
 	return nil
 }

@@ -2,12 +2,10 @@ package postconf
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // View is the configuration as one service sees it.
@@ -231,27 +229,4 @@ func (v *View) problemOf(name string, err error) Problem {
 	}
 	_, o, _ := v.Raw(name)
 	return Problem{Fatal: true, Origin: v.place(o), Text: err.Error()}
-}
-
-// errText returns the text of a system error without the path, which our messages
-// have already.
-func errText(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errnoText(errno)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return "No such file or directory"
-	}
-	return err.Error()
-}
-
-// errnoText returns the text of strerror(3) for the errors that an administrator
-// meets; Go's own texts begin with a small letter.
-func errnoText(e syscall.Errno) string {
-	s := e.Error()
-	if s != "" && s[0] >= 'a' && s[0] <= 'z' {
-		s = string(s[0]-'a'+'A') + s[1:]
-	}
-	return s
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -270,7 +271,7 @@ func (c *Cache) clean(interval time.Duration, now time.Time, keep func(*stamps) 
 	retained := len(c.clients)
 	c.anew = c.anew || dropped > 0
 	c.mu.Unlock()
-	c.log.Emit(&event.Screening{What: "cleanup", Text: "cache " + c.name + " full cleanup: retained=" + itoa(retained) +
-		" dropped=" + itoa(dropped) + " entries"})
+	c.log.Emit(&event.Screening{What: "cleanup", Text: "cache " + c.name + " full cleanup: retained=" + strconv.Itoa(retained) +
+		" dropped=" + strconv.Itoa(dropped) + " entries"})
 	c.flush()
 }

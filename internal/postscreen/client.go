@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 
 	"postroad/internal/event"
@@ -148,7 +149,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // endName is how the log names an end.
 func endName(ap netip.AddrPort) string {
-	return "[" + ap.Addr().String() + "]:" + itoa(int(ap.Port()))
+	return "[" + ap.Addr().String() + "]:" + strconv.Itoa(int(ap.Port()))
 }
 
 // tell logs something about the client: WORD [address]:port.

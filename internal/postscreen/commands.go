@@ -1,11 +1,11 @@
 package postscreen
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -356,17 +356,12 @@ func (c *client) footerValue(name string) (string, bool) {
 	case "client_address":
 		value = c.ends.Client.Addr().String()
 	case "client_port":
-		value = itoa(int(c.ends.Client.Port()))
+		value = strconv.Itoa(int(c.ends.Client.Port()))
 	case "localtime":
 		value = time.Now().Format("Jan 02 15:04:05")
 	default:
 		c.srv.log.Warnf("unknown macro name \"%s\" in expansion request", name)
 		return "", false
 	}
-	return string(bytes.Map(func(r rune) rune {
-		if strings.ContainsRune(c.srv.rules.allowed, r) {
-			return r
-		}
-		return '_'
-	}, []byte(value))), true
+	return c.srv.rules.allowed.Clean(value), true
 }

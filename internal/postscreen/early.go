@@ -3,6 +3,7 @@ package postscreen
 import (
 	"errors"
 	"os"
+	"strconv"
 	"time"
 
 	"postroad/internal/event"
@@ -104,7 +105,7 @@ func (c *client) listen(end time.Time, sc *score) bool {
 	}
 	said := c.r.Peek()
 	text := string(event.AppendEscaped(nil, said[:min(len(said), maxPregreet)]))
-	c.srv.log.Emit(&event.Screening{What: "pregreet", Text: "PREGREET " + itoa(min(len(said), maxPregreet)) + " after " + c.elapsed() +
+	c.srv.log.Emit(&event.Screening{What: "pregreet", Text: "PREGREET " + strconv.Itoa(min(len(said), maxPregreet)) + " after " + c.elapsed() +
 		" from " + c.name + ": " + text[:min(len(text), 100)]})
 	c.failed |= only(pregreet)
 	c.decided |= only(pregreet)
@@ -167,7 +168,7 @@ func (c *client) judgeScore(sc *score) bool {
 		c.passed |= only(dnsbl)
 		return true
 	}
-	c.srv.log.Emit(&event.Screening{What: "dnsbl", Text: "DNSBL rank " + itoa(total) + " for " + c.name})
+	c.srv.log.Emit(&event.Screening{What: "dnsbl", Text: "DNSBL rank " + strconv.Itoa(total) + " for " + c.name})
 	reply := " 5.7.1 Service unavailable; client [" + c.ends.Client.Addr().String() + "] blocked using " + name
 	switch c.srv.rules.actions[dnsbl] {
 	case drop:

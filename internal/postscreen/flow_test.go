@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,7 +205,7 @@ func TestLimits(t *testing.T) {
 			for i := range n {
 				addr := from
 				if from == "" {
-					addr = "198.51.100." + itoa(100+i)
+					addr = "198.51.100." + strconv.Itoa(100+i)
 				}
 				// goroutine: one client; ends by itself.
 				go g.visit(addr)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,9 +40,9 @@ func FuzzClient(f *testing.F) {
 				config += "postscreen_" + param + "_action = " + []string{"ignore", "enforce", "drop"}[how%3] + "\n"
 			}
 			g := newGate(t, config)
-			pieces := []string{"~" + itoa(int(wait%10)) + "s", "+" + said}
+			pieces := []string{"~" + strconv.Itoa(int(wait%10)) + "s", "+" + said}
 			if how&4 != 0 && len(said) > 1 {
-				pieces = []string{"~" + itoa(int(wait%10)) + "s", "+" + said[:len(said)/2], "~1s", "+" + said[len(said)/2:]}
+				pieces = []string{"~" + strconv.Itoa(int(wait%10)) + "s", "+" + said[:len(said)/2], "~1s", "+" + said[len(said)/2:]}
 			}
 			var out string
 			d := took(func() { out = g.visit(stranger, append(pieces, "~1h")...) })
@@ -254,7 +255,7 @@ func TestManyLookups(t *testing.T) {
 		var now, most atomic.Int64
 		s := &scorer{timeout: time.Minute, limit: 5, resolver: slow{&now, &most}, log: nil}
 		for i := range 3 {
-			s.sites = append(s.sites, &site{domain: itoa(i) + ".test", rules: []siteRule{{weight: 1}}})
+			s.sites = append(s.sites, &site{domain: strconv.Itoa(i) + ".test", rules: []siteRule{{weight: 1}}})
 		}
 		var all []*score
 		for i := range 20 {

@@ -6,12 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/postconf"
+	"postroad/internal/sys"
 	"postroad/internal/table"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
@@ -80,7 +81,7 @@ type rules struct {
 	minTTL time.Duration
 	mask   mask
 	// allowed are the characters that the value of a name in a footer may have.
-	allowed string
+	allowed *postconf.Charset
 	// stress are the settings under stress, of which the times count.
 	stress *Settings
 	// noTLSProxy tells that master.cf has no tlsproxy(8), which is how Postfix
@@ -145,21 +146,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		if d, ok := l.(deadliner); ok && errors.Is(err, os.ErrDeadlineExceeded) {
 			// Meant for the server before this one, which drains.
 			_ = d.SetDeadline(time.Time{})
-			pause(ctx, handoverPause)
+			_ = sys.Pause(ctx, handoverPause)
 			continue
 		}
 		s.log.Warnf("accept: %v", err)
-		pause(ctx, acceptPause)
-	}
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		_ = sys.Pause(ctx, acceptPause)
 	}
 }
 
@@ -289,5 +280,3 @@ func (s *Server) current() *Settings {
 	}
 	return s.Settings
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

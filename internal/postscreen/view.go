@@ -123,7 +123,7 @@ func (b *viewBuilder) rules() {
 	}
 	r.mask = parseMask(set.DiscardEHLO)
 	set.Footer = b.once(set.Footer)
-	r.allowed = string(postconf.Unescape(b.once(set.Filter)))
+	r.allowed = postconf.NewCharset(postconf.Unescape(b.once(set.Filter)))
 }
 
 // once expands a text that is nothing but the name of a parameter: names in the

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // command runs a program with the message as its input, within a time limit that
@@ -51,7 +53,7 @@ func notRun(r *Request, err error) Result {
 		if serr == nil {
 			serr = syscall.ENOTDIR
 		}
-		out.Warning = fmt.Sprintf("cannot change directory to %q for uid=%d gid=%d: %s", r.Dir, os.Geteuid(), os.Getegid(), reason(serr))
+		out.Warning = fmt.Sprintf("cannot change directory to %q for uid=%d gid=%d: %s", r.Dir, os.Geteuid(), os.Getegid(), sys.Reason(serr))
 		return out
 	}
 	var failed *exec.Error
@@ -61,7 +63,7 @@ func notRun(r *Request, err error) Result {
 	if errors.Is(err, exec.ErrNotFound) {
 		err = syscall.ENOENT
 	}
-	out.Warning = NotRun + r.Argv[0] + ": " + reason(err)
+	out.Warning = NotRun + r.Argv[0] + ": " + sys.Reason(err)
 	return out
 }
 

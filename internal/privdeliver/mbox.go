@@ -6,9 +6,10 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // mbox appends to a mailbox file and makes it durable before it returns. A lock
@@ -96,7 +97,7 @@ func openFile(path string) (f *os.File, what string, err error) {
 func mboxFailure(err error, what string) Result {
 	out := failure(err)
 	out.Code = mailboxCode(err)
-	out.Text = what + ": " + reason(err)
+	out.Text = what + ": " + sys.Reason(err)
 	return out
 }
 
@@ -111,16 +112,6 @@ func mailboxCode(err error) string {
 		return "4.3.0"
 	}
 	return "5.2.0"
-}
-
-// reason is the text of an error without the name of the file.
-func reason(err error) string {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func writeMbox(f *os.File, r *Request, content io.Reader) error {
@@ -192,7 +183,7 @@ func dotLocks(r *Request) (undo func(), warning string, err error) {
 	}
 	undo, err = retryLock(r, func() error { return dotLock(r) }, func() { _ = os.Remove(r.Path + ".lock") })
 	if err != nil && r.Named && !errors.Is(err, os.ErrExist) {
-		return nothing, "unable to create lock file " + r.Path + ".lock: " + reason(err), nil
+		return nothing, "unable to create lock file " + r.Path + ".lock: " + sys.Reason(err), nil
 	}
 	return undo, "", err
 }

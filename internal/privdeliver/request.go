@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // Kind is what a request asks for.
@@ -150,7 +152,7 @@ func read(r *Request) Result {
 	}
 	if openErr != nil {
 		out := failure(openErr)
-		out.UID, out.Text = owner, "cannot open file "+r.Path+": "+reason(openErr)
+		out.UID, out.Text = owner, "cannot open file "+r.Path+": "+sys.Reason(openErr)
 		return out
 	}
 	if !info.Mode().IsRegular() {

@@ -7,6 +7,7 @@ import (
 
 	"postroad/internal/mail"
 	"postroad/internal/queue"
+	"postroad/internal/sys"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // findStrays searches the queue once for messages that nothing leads to. Invariant 4
 // of the queue says that there are none; mail does not depend on our having kept it.
 func (m *Manager) findStrays(ctx context.Context) {
-	if !pause(ctx, strayDelay) {
+	if sys.Pause(ctx, strayDelay) != nil {
 		return
 	}
 	var suspects []mail.QueueID
@@ -35,7 +36,7 @@ func (m *Manager) findStrays(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		m.log.Warnf("search for strays: %v", err)
 	}
-	if len(suspects) == 0 || !pause(ctx, strayPause) {
+	if len(suspects) == 0 || sys.Pause(ctx, strayPause) != nil {
 		return
 	}
 	for _, id := range suspects {
@@ -51,16 +52,6 @@ func (m *Manager) findStrays(ctx context.Context) {
 		}
 	}
 	m.poke()
-}
-
-// pause waits; false means that ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // stray tells whether nothing leads to a message that is not incoming.

@@ -18,6 +18,7 @@ func (w *Writer) Content() (mail.Content, error) {
 	case w.err != nil:
 		return nil, w.err
 	case w.file == nil:
+		w.keep()
 		return memory(w.buf), nil
 	}
 	if w.err = w.flush(); w.err != nil {
@@ -71,7 +72,9 @@ func (w *Writer) Adopt(d *Draft) error {
 		w.file = nil
 		w.err = w.s.fs.Remove(w.path())
 	}
-	w.buf, w.size, d.w.done = d.w.buf, d.w.size, true
+	w.giveBack()
+	w.buf, w.lent, w.size = d.w.buf, d.w.lent, d.w.size
+	d.w.buf, d.w.lent, d.w.done = nil, nil, true
 	if w.err != nil {
 		w.err = storageError(w.err)
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -65,7 +67,7 @@ type narrow struct {
 	free uint64
 }
 
-func (n narrow) GetDiskUsage(string) (vfs.DiskUsage, error) {
+func (n *narrow) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: n.free, TotalBytes: 1 << 30}, nil
 }
 
@@ -73,7 +75,7 @@ func (n narrow) GetDiskUsage(string) (vfs.DiskUsage, error) {
 // queue_minfree wants in any case.
 func TestSpace(t *testing.T) {
 	t.Parallel()
-	s, err := Open(Options{Dir: "spool", FS: narrow{vfs.NewMem(), 3000}, Reserve: -1})
+	s, err := Open(Options{Dir: "spool", FS: &narrow{vfs.NewMem(), 3000}, Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +88,38 @@ func TestSpace(t *testing.T) {
 			t.Errorf("limit %d, free %d: %v", tt.limit, tt.free, got)
 		}
 	}
+}
+
+// TestSpaceAge: with plenty of room the file system is not asked for each message.
+func TestSpaceAge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		room := &narrow{vfs.NewMem(), 10 << 30}
+		s, err := Open(Options{Dir: "spool", FS: room, Reserve: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		check := func(limit int64, want error) {
+			t.Helper()
+			if got := s.CheckSpace(limit, 0); !errors.Is(got, want) {
+				t.Errorf("limit %d, %d free: %v", limit, room.free, got)
+			}
+		}
+		check(1000, nil)
+		room.free = 10
+		check(1000, nil)
+		check(5<<30, ErrFull) // what is known is not plenty for this
+		room.free = 10 << 30
+		check(1000, nil)
+		room.free = 10
+		time.Sleep(spaceAge)
+		check(1000, ErrFull)
+		room.free = 3000
+		check(1000, nil)
+		room.free = 10
+		check(1000, ErrFull)
+	})
 }
 
 // TestFactsSync keeps what was synced through a crash.

@@ -84,6 +84,9 @@ type Store struct {
 	doomed   []mail.QueueID
 	arrived  atomic.Pointer[func(*mail.Envelope, mail.Content)]
 	closing  sync.Once
+	space    atomic.Pointer[spaceSeen]
+	// scratches lends buffers to writers.
+	scratches scratches
 }
 
 // Open opens or creates the store in opt.Dir. A second opener of the same
@@ -339,6 +342,19 @@ func (s *Store) Err() error {
 	return nil
 }
 
+// spaceSeen is what was free at a time.
+type spaceSeen struct {
+	at    time.Time
+	avail uint64
+}
+
+// What was free is good for spaceAge where plenty more is free than is needed: no
+// disk writes that much in the time.
+const (
+	spaceAge = 100 * time.Millisecond
+	plenty   = 2 << 30
+)
+
 // CheckSpace returns ErrFull when a message of limit bytes might not fit. As in
 // Postfix one and a half times the limit must be free; a limit of 0 asks for
 // any room at all. More than free bytes must be there in any case.
@@ -349,10 +365,15 @@ func (s *Store) CheckSpace(limit, free int64) error {
 	if s.full.Load() {
 		return ErrFull
 	}
+	now := time.Now()
+	if seen := s.space.Load(); seen != nil && now.Sub(seen.at) < spaceAge && seen.avail >= plenty+uint64(max(limit, 0))*2+uint64(max(free, 0)) {
+		return nil
+	}
 	usage, err := s.opt.FS.GetDiskUsage(s.opt.Dir)
 	if err != nil {
 		return nil // a file system that cannot tell is asked by writing
 	}
+	s.space.Store(&spaceSeen{now, usage.AvailBytes})
 	if free > 0 && usage.AvailBytes <= uint64(free) {
 		return ErrFull
 	}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,9 +17,11 @@ import (
 // Writer takes one message. It is used by one goroutine and ends with Commit or
 // Abort.
 type Writer struct {
-	s    *Store
-	id   mail.QueueID
-	buf  []byte
+	s   *Store
+	id  mail.QueueID
+	buf []byte
+	// lent is the buffer when it is to be given back.
+	lent *scratch
 	file vfs.File
 	size int64
 	err  error
@@ -94,8 +97,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 		w.size += int64(len(p))
 		return len(p), nil
 	}
-	if w.buf == nil {
-		w.buf = make([]byte, 0, max(firstBuffer, len(p)))
+	if len(w.buf)+len(p) > cap(w.buf) {
+		w.grow(len(w.buf) + len(p))
 	}
 	w.buf = append(w.buf, p...)
 	w.size += int64(len(p))
@@ -119,10 +122,10 @@ func (w *Writer) flush() error {
 			return storageError(err)
 		}
 	}
-	if int64(cap(w.buf)) < w.s.opt.InlineLimit {
-		w.buf = make([]byte, 0, w.s.opt.InlineLimit)
-	}
 	w.buf = w.buf[:0]
+	if limit := int(w.s.opt.InlineLimit); cap(w.buf) < limit {
+		w.grow(limit)
+	}
 	return nil
 }
 
@@ -147,6 +150,15 @@ func (w *Writer) Commit(_ context.Context, env *mail.Envelope) error {
 	// From here on the file stays, whatever happens: the batch may be written
 	// although the commit failed, and then it needs its content.
 	w.done = true
+	switch {
+	case w.file != nil:
+		w.giveBack()
+	case w.lent != nil:
+		// What stays in memory takes no more of it than it needs.
+		b := bytes.Clone(w.buf)
+		w.giveBack()
+		w.buf = b
+	}
 	if err := w.commitBatch(env); err != nil {
 		return err
 	}
@@ -228,6 +240,7 @@ func (w *Writer) Abort() {
 		return
 	}
 	w.done = true
+	w.giveBack()
 	if w.file == nil {
 		return
 	}

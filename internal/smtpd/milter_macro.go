@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"strconv"
 	"strings"
 
 	"postroad/internal/mail"
@@ -29,19 +30,19 @@ var filterMacros = map[string]func(*session) (string, bool){
 		return text, true
 	},
 	"{client_addr}":        func(s *session) (string, bool) { return s.addrLiteral(), true },
-	"{client_port}":        func(s *session) (string, bool) { return itoa(int(s.peer.Client.Port)), true },
-	"{client_connections}": func(s *session) (string, bool) { return itoa(s.filters.connections), true },
+	"{client_port}":        func(s *session) (string, bool) { return strconv.Itoa(int(s.peer.Client.Port)), true },
+	"{client_connections}": func(s *session) (string, bool) { return strconv.Itoa(s.filters.connections), true },
 	"{client_name}":        func(s *session) (string, bool) { return s.peer.Client.Name, true },
 	"{client_ptr}":         func(s *session) (string, bool) { return s.peer.Client.ReverseName, true },
 	"{client_resolve}": func(s *session) (string, bool) {
 		return [...]string{mail.NameOK: "OK", mail.NameUnknown: "FAIL", mail.NameTempFail: "TEMP", mail.NameForged: "FORGED"}[s.peer.Client.NameStatus], true
 	},
 	"{daemon_addr}": func(s *session) (string, bool) { return s.peer.Server.Addr().Unmap().String(), true },
-	"{daemon_port}": func(s *session) (string, bool) { return itoa(int(s.peer.Server.Port())), true },
+	"{daemon_port}": func(s *session) (string, bool) { return strconv.Itoa(int(s.peer.Server.Port())), true },
 
 	"{tls_version}": ofTLS(func(t *mail.TLS) (string, bool) { return t.Protocol, true }),
 	"{cipher}":      ofTLS(func(t *mail.TLS) (string, bool) { return t.Cipher, true }),
-	"{cipher_bits}": ofTLS(func(t *mail.TLS) (string, bool) { return itoa(t.Bits), true }),
+	"{cipher_bits}": ofTLS(func(t *mail.TLS) (string, bool) { return strconv.Itoa(t.Bits), true }),
 	// Of a certificate that nobody vouches for, the names mean nothing.
 	"{cert_subject}": ofTLS(func(t *mail.TLS) (string, bool) { return t.PeerCN, t.PeerTrusted }),
 	"{cert_issuer}":  ofTLS(func(t *mail.TLS) (string, bool) { return t.PeerIssuer, t.PeerTrusted }),

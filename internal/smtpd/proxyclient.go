@@ -8,11 +8,11 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"postroad/internal/event"
 	"postroad/internal/postconf"
+	"postroad/internal/sys"
 	"postroad/internal/wire"
 )
 
@@ -108,25 +108,12 @@ func (c *proxyClient) dial(ctx context.Context, limit time.Duration, pool *wire.
 	d.SetMultipathTCP(false)
 	conn, err := d.DialContext(ctx, c.filter.network, c.filter.addr)
 	if err != nil {
-		c.log.Warnf("connect to proxy filter %s: %s", c.filter.name, sysText(err))
+		c.log.Warnf("connect to proxy filter %s: %s", c.filter.name, sys.Reason(err))
 		return c.fail(nil)
 	}
 	c.conn = patient{conn, limit}
 	c.r, c.w = wire.NewReader(c.conn, pool), wire.NewWriter(c.conn, pool)
 	return true
-}
-
-// sysText is an error as the C library words it.
-func sysText(err error) string {
-	var errno syscall.Errno
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return "Connection timed out"
-	case errors.As(err, &errno):
-		s := errno.Error()
-		return strings.ToUpper(s[:1]) + s[1:]
-	}
-	return err.Error()
 }
 
 // fail makes the reply a failure of ours, and logs why; it returns false.

@@ -10,6 +10,7 @@ import (
 	"postroad/internal/access"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 	"postroad/internal/wire"
 )
 
@@ -289,7 +290,7 @@ func (p *proxyMail) send() bool {
 	case !p.s.srv.proxy.adjust:
 		return true
 	case p.store.err != nil:
-		p.s.log.Warnf("proxy speed-adjust log I/O error: %s", sysText(p.store.err))
+		p.s.log.Warnf("proxy speed-adjust log I/O error: %s", sys.Reason(p.store.err))
 		return c.fail(nil)
 	case !p.connect(p.s.tx.local):
 		return false

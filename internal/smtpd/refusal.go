@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"strconv"
 	"strings"
 
 	"postroad/internal/event"
@@ -16,7 +17,7 @@ type refusals struct {
 	filter, footers *table.Maps
 	footer          string
 	// allowed has the characters that the value of a $name may have.
-	allowed [256]bool
+	allowed *postconf.Charset
 }
 
 // refuse says a refusal as the settings want it.
@@ -52,7 +53,7 @@ func (s *session) refuse(code int, enhanced, text string) {
 
 // inLines is a reply in the form in which tables are asked for it.
 func inLines(code int, enhanced, text string) string {
-	head := itoa(code)
+	head := strconv.Itoa(code)
 	if enhanced != "" {
 		enhanced += " "
 	}
@@ -78,10 +79,7 @@ func (s *session) substitute(reply string) string {
 	if err != nil || !hit.Found {
 		return reply // the maps have said what is wrong
 	}
-	id := string(s.tx.id)
-	if id == "" {
-		id = "NOQUEUE"
-	}
+	id := s.idOrNone()
 	if !isRefusal(hit.Value) {
 		s.log.Warnf("%s: ignoring invalid reject filter result: %s", id, hit.Value)
 		return reply
@@ -118,24 +116,13 @@ func (s *session) footed(reply string) string {
 			if !known {
 				s.log.Warnf("unknown macro name \"%s\" in expansion request", name)
 			}
-			return e.clean(value), known
+			return e.allowed.Clean(value), known
 		})
 	})
 	if err != nil {
 		s.log.Warnf("%v", err)
 	}
 	return text
-}
-
-// clean replaces the characters that smtpd_expansion_filter does not list.
-func (e *refusals) clean(value string) string {
-	b := []byte(value)
-	for i, c := range b {
-		if !e.allowed[c] {
-			b[i] = '_'
-		}
-	}
-	return string(b)
 }
 
 // edit is smtpd_command_filter: another command for the one that the client has
@@ -150,11 +137,7 @@ func (s *session) edit(line []byte) ([]byte, bool) {
 	case err != nil:
 		s.log.Warnf("%s lookup error for \"%.100s\"", t, event.AppendPrintable(nil, string(line)))
 		text := s.set.Hostname + " Server local data error"
-		id := string(s.tx.id)
-		if id == "" {
-			id = "NOQUEUE"
-		}
-		s.log.Infof("%s: reject: %s from %s: 421 4.3.0 %s", id, s.where, s.client(), text)
+		s.log.Infof("%s: reject: %s from %s: 421 4.3.0 %s", s.idOrNone(), s.where, s.client(), text)
 		s.chat.judged = true // a fault of ours that notify_classes does not name
 		s.reply(421, "4.3.0", text)
 		return nil, false

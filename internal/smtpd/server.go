@@ -14,6 +14,7 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/sasl"
+	"postroad/internal/sys"
 	"postroad/internal/table"
 	"postroad/internal/tlsmgr"
 	"postroad/internal/wire"
@@ -158,13 +159,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			if d, ok := l.(deadliner); ok && errors.Is(err, os.ErrDeadlineExceeded) {
 				// Meant for the server before this one, which drains.
 				_ = d.SetDeadline(time.Time{})
-				if !sleep(ctx, handoverPause) {
+				if sys.Pause(ctx, handoverPause) != nil {
 					return ErrServerClosed
 				}
 				continue
 			}
 			s.logger(0).Warnf("accept: %v", err)
-			if !sleep(ctx, acceptPause) {
+			if sys.Pause(ctx, acceptPause) != nil {
 				return ErrServerClosed
 			}
 			continue
@@ -389,7 +390,7 @@ func (s *Server) leave(ctx context.Context) error {
 	}
 	for s.serving.Load() > 0 {
 		_ = d.SetDeadline(time.Unix(1, 0)) // a closed one accepts nothing either
-		if !sleep(ctx, handoverPause) {
+		if sys.Pause(ctx, handoverPause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -435,18 +436,3 @@ const handoverPause = 5 * time.Millisecond
 
 // drainPause is how often a drained server looks whether its sessions ended.
 const drainPause = 200 * time.Millisecond
-
-// sleep waits, and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

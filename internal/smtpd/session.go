@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"postroad/internal/access"
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 	"postroad/internal/wire"
 )
 
@@ -123,7 +125,7 @@ func (s *session) client() string {
 	if s.name == "" {
 		s.name = s.peer.Client.String()
 		if s.set.PortLogging {
-			s.name += ":" + itoa(int(s.peer.Client.Port))
+			s.name += ":" + strconv.Itoa(int(s.peer.Client.Port))
 		}
 	}
 	return s.name
@@ -302,7 +304,7 @@ func (s *session) readFailed(err error) bool {
 func (s *session) reply(code int, enhanced, text string) {
 	if s.errors >= s.set.SoftErrorLimit {
 		if s.flush() == nil {
-			sleep(s.ctx, s.set.ErrorSleep)
+			_ = sys.Pause(s.ctx, s.set.ErrorSleep) // the next read fails
 		}
 	}
 	if s.srv.refusals != nil && code >= 400 {

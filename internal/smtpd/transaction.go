@@ -123,7 +123,7 @@ func (s *session) rewritesLocally() (local, ok bool) {
 func (s *session) facts(local bool) mail.ClientFacts {
 	c := &s.peer.Client
 	f := mail.ClientFacts{
-		Name: c.Name, Addr: c.AddrString(), Port: itoa(int(c.Port)), ReverseName: c.ReverseName,
+		Name: c.Name, Addr: c.AddrString(), Port: strconv.Itoa(int(c.Port)), ReverseName: c.ReverseName,
 		Helo: s.peer.Helo, Proto: s.peer.Proto(), RewriteContext: "remote", UID: -1,
 	}
 	if local {
@@ -207,5 +207,3 @@ func orUnknown(s string) string {
 	}
 	return s
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

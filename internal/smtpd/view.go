@@ -114,15 +114,12 @@ func (b *viewBuilder) refusals() {
 	if len(set.RejectFilter) == 0 && len(set.RejectFooterMaps) == 0 && set.RejectFooter == "" {
 		return
 	}
-	r := &refusals{footer: set.RejectFooter}
+	r := &refusals{footer: set.RejectFooter, allowed: postconf.NewCharset(postconf.Unescape(set.ExpansionFilter))}
 	var err error
 	r.filter, err = b.tables.Maps("smtpd_reject_filter_maps", set.RejectFilter)
 	b.note(true, err)
 	r.footers, err = b.tables.Maps("smtpd_reject_footer_maps", set.RejectFooterMaps)
 	b.note(true, err)
-	for _, c := range postconf.Unescape(set.ExpansionFilter) {
-		r.allowed[c] = true
-	}
 	b.srv.refusals = r
 }
 

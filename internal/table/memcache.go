@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // memcacheDigests has the values of key_digest.
@@ -238,7 +240,7 @@ func (m *memcacheTable) try(ctx context.Context, talk func(*remoteConn) error) e
 		if err == nil || n >= m.tries || ctx.Err() != nil || errors.As(err, &connect) {
 			return err
 		}
-		if err := pause(ctx, m.pause); err != nil {
+		if err := sys.Pause(ctx, m.pause); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -64,18 +63,6 @@ func (c *remoteConn) readLine(limit int) (string, error) {
 		line = append(long, line...)
 	}
 	return string(line[:len(line)-1]), nil
-}
-
-// pause waits between two attempts.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // unicodeOnly puts the UTF-8 rules of folding in front of a pattern table that

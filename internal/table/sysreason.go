@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"syscall"
+
+	"postroad/internal/sys"
 )
 
 // Reason returns the bare system error of a file operation in the words of
@@ -27,13 +29,7 @@ func Reason(err error) error {
 type sysError struct{ errno syscall.Errno }
 
 // Error implements error.
-func (e sysError) Error() string {
-	s := e.errno.Error()
-	if s != "" && 'a' <= s[0] && s[0] <= 'z' {
-		s = string(s[0]-'a'+'A') + s[1:]
-	}
-	return s
-}
+func (e sysError) Error() string { return sys.Reason(e.errno) }
 
 // Unwrap returns the errno, so that errors.Is(err, fs.ErrNotExist) works.
 func (e sysError) Unwrap() error { return e.errno }

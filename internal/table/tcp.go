@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // Limits of tcp:.
@@ -51,7 +53,7 @@ func (t *tcpTable) Lookup(ctx context.Context, key string) (value string, ok boo
 		if err == nil || try == tcpTries || errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &connect) && !lost(err) {
 			break
 		}
-		if err := pause(ctx, tcpPause); err != nil {
+		if err := sys.Pause(ctx, tcpPause); err != nil {
 			return "", false, err
 		}
 	}

@@ -3,6 +3,8 @@ package testkit
 import (
 	"context"
 	"time"
+
+	"postroad/internal/sys"
 )
 
 // Poll calls done every so often until it says true, and reports whether it
@@ -23,11 +25,4 @@ func Poll(ctx context.Context, every time.Duration, done func() bool) bool {
 }
 
 // Pause waits for d or for the end of ctx, whichever comes first.
-func Pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
+func Pause(ctx context.Context, d time.Duration) { _ = sys.Pause(ctx, d) }

@@ -11,6 +11,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 // Post sends a probe. The message has no content of its own.
@@ -239,11 +240,7 @@ func (c *Cache) Run(ctx context.Context) {
 		if off {
 			pause = time.Hour // a reload may turn it on
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if sys.Pause(ctx, pause) != nil {
 			return
 		}
 		if !off {

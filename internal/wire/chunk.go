@@ -32,6 +32,7 @@ func (c *ChunkReader) Size() int64 { return c.n }
 // Next returns the next piece of content of the chunk, io.EOF after the last.
 func (c *ChunkReader) Next() ([]byte, error) {
 	for c.left > 0 {
+		c.r.content = c.left > blockSize
 		if err := c.r.need(1); err != nil {
 			return nil, cut(err)
 		}
@@ -52,6 +53,7 @@ func (c *ChunkReader) Next() ([]byte, error) {
 		c.bareLF = c.bareLF || bare
 		return c.out(p), nil
 	}
+	c.r.content = false
 	return nil, io.EOF
 }
 
@@ -93,6 +95,7 @@ func (c *ChunkReader) DiscardSome() (n int, err error) {
 func (c *ChunkReader) take(n int) {
 	c.r.r += n
 	c.left -= int64(n)
+	c.r.content = c.r.content && c.left > 0
 }
 
 func (c *ChunkReader) out(p []byte) []byte {

@@ -27,7 +27,10 @@ type DataReader struct {
 
 // Start makes d read the content of the next message from r. The CRLF of the
 // DATA command counts as the line end before a first dot.
-func (d *DataReader) Start(r *Reader) { *d = DataReader{r: r, bol: true, std: true} }
+func (d *DataReader) Start(r *Reader) {
+	*d = DataReader{r: r, bol: true, std: true}
+	r.content = true
+}
 
 // BareLF tells whether a line so far ended in LF without CR.
 func (d *DataReader) BareLF() bool { return d.bareLF }
@@ -87,6 +90,7 @@ func (d *DataReader) dot() error {
 		if d.r.buf[d.r.r+2] == '\n' {
 			d.r.r += 3
 			d.done = d.std
+			d.r.content = !d.done
 			d.std = true
 			return nil
 		}

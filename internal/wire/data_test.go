@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -218,4 +219,58 @@ func FuzzDataReader(f *testing.F) {
 			t.Fatalf("%q written as %q, read as %q, rest %q, %v", want, b.String(), got, left, err)
 		}
 	})
+}
+
+// offers is a source that notes how much room it is given.
+type offers struct {
+	parts []string
+	room  []int
+}
+
+func (o *offers) Read(p []byte) (int, error) {
+	if len(o.parts) == 0 {
+		return 0, io.EOF
+	}
+	o.room = append(o.room, len(p))
+	n := copy(p, o.parts[0])
+	if o.parts[0] = o.parts[0][n:]; o.parts[0] == "" {
+		o.parts = o.parts[1:]
+	}
+	return n, nil
+}
+
+// TestRoom: content is read into large buffers, commands are not, and who waits for
+// what a dot will be holds a small one.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	src := &offers{parts: []string{"DATA\r\n", strings.Repeat("x", 998) + "\r\n", ".", "\r\n", "BDAT 9000 LAST\r\n", strings.Repeat("y", 5000), strings.Repeat("y", 4000), "QUIT\r\n"}}
+	r := NewReader(src, NewPool())
+	line := func() {
+		if _, _, err := r.Line(100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := func(next func() ([]byte, error)) {
+		for {
+			if _, err := next(); err == io.EOF {
+				return
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	line()
+	var d DataReader
+	d.Start(r)
+	all(d.Next)
+	line()
+	var c ChunkReader
+	c.Start(r)
+	c.Chunk(9000)
+	all(c.Next)
+	line()
+	want := []int{blockSize, wideSize, wideSize, blockSize - 1, blockSize, wideSize, blockSize, blockSize}
+	if !slices.Equal(src.room, want) || r.large != nil {
+		t.Errorf("room %v, want %v", src.room, want)
+	}
 }

@@ -9,16 +9,23 @@ const blockSize = 4096
 // without an allocation.
 type block [blockSize]byte
 
+// wideSize is the size of the buffers that content is read into: a read of the
+// system costs more than the bytes that it brings.
+const wideSize = 32 << 10
+
+// wide is one of those.
+type wide [wideSize]byte
+
 // Pool lends buffers to Readers and Writers, so that an idle session holds none.
 // A nil Pool allocates.
-type Pool struct{ p sync.Pool }
+type Pool struct{ blocks, wides sync.Pool }
 
 // NewPool returns an empty Pool.
 func NewPool() *Pool { return &Pool{} }
 
 func (p *Pool) get() *block {
 	if p != nil {
-		if b, ok := p.p.Get().(*block); ok {
+		if b, ok := p.blocks.Get().(*block); ok {
 			return b
 		}
 	}
@@ -27,6 +34,21 @@ func (p *Pool) get() *block {
 
 func (p *Pool) put(b *block) {
 	if p != nil && b != nil {
-		p.p.Put(b)
+		p.blocks.Put(b)
+	}
+}
+
+func (p *Pool) getWide() *wide {
+	if p != nil {
+		if b, ok := p.wides.Get().(*wide); ok {
+			return b
+		}
+	}
+	return new(wide)
+}
+
+func (p *Pool) putWide(b *wide) {
+	if p != nil && b != nil {
+		p.wides.Put(b)
 	}
 }

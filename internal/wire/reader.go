@@ -35,10 +35,15 @@ type Reader struct {
 	try, once func(fd uintptr) bool
 	rawN      int
 	rawErr    error
-	buf       *block
-	r, w      int
-	empty     int
-	spill     []byte
+	// buf is what is borrowed: one of small and large.
+	buf   []byte
+	small *block
+	large *wide
+	// content tells that much is to come, so that a large one is borrowed.
+	content bool
+	r, w    int
+	empty   int
+	spill   []byte
 }
 
 // NewReader returns a Reader on src that borrows its buffer from pool. When src
@@ -54,7 +59,7 @@ func NewReader(src io.Reader, pool *Pool) *Reader {
 // Reset makes the Reader read from src and forgets buffered bytes: what a peer
 // sent before STARTTLS must not be taken for something said after it (RFC 3207 4.2).
 func (r *Reader) Reset(src io.Reader) {
-	r.src, r.raw, r.empty = src, nil, 0
+	r.src, r.raw, r.empty, r.content = src, nil, 0, false
 	if sc, ok := src.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			r.raw = raw
@@ -71,11 +76,43 @@ func (r *Reader) BeforeRead(f func() error) { r.before = f }
 func (r *Reader) Release() { r.release(); r.spill = nil }
 
 func (r *Reader) release() {
-	if r.buf != nil {
-		r.pool.put(r.buf)
-		r.buf = nil
-	}
+	r.pool.put(r.small)
+	r.pool.putWide(r.large)
+	r.buf, r.small, r.large = nil, nil, nil
 	r.r, r.w = 0, 0
+}
+
+// borrow takes a buffer, when there is none.
+func (r *Reader) borrow() {
+	switch {
+	case r.buf != nil:
+	case r.content:
+		r.large = r.pool.getWide()
+		r.buf = r.large[:]
+	default:
+		r.small = r.pool.get()
+		r.buf = r.small[:]
+	}
+}
+
+// few is how many bytes are not worth a large buffer while more are waited for.
+const few = 16
+
+// fit exchanges the buffer for one of the size that is right for the next read.
+func (r *Reader) fit() {
+	left := r.w - r.r
+	switch {
+	case r.buf == nil:
+	case left == 0 && r.content != (r.large != nil):
+		r.release()
+	case r.large != nil && left > 0 && left <= few:
+		large := r.large
+		small := r.pool.get()
+		r.w = copy(small[:], r.buf[r.r:r.w])
+		r.r = 0
+		r.buf, r.small, r.large = small[:], small, nil
+		r.pool.putWide(large)
+	}
 }
 
 // Preload puts p before what is read from the source; it fits into one buffer.
@@ -83,10 +120,8 @@ func (r *Reader) Preload(p []byte) {
 	if len(p) == 0 {
 		return
 	}
-	if r.buf == nil {
-		r.buf = r.pool.get()
-	}
-	r.r, r.w = 0, copy(r.buf[:], p)
+	r.borrow()
+	r.r, r.w = 0, copy(r.buf, p)
 }
 
 // Buffered is the number of bytes that can be read without waiting.
@@ -131,11 +166,10 @@ func (r *Reader) fill() error {
 	if r.r == r.w && r.raw != nil {
 		return r.fillRaw()
 	}
-	if r.buf == nil {
-		r.buf = r.pool.get()
-	}
+	r.fit()
+	r.borrow()
 	if r.r > 0 {
-		copy(r.buf[:], r.buf[r.r:r.w])
+		copy(r.buf, r.buf[r.r:r.w])
 		r.w -= r.r
 		r.r = 0
 	}
@@ -172,11 +206,9 @@ func (r *Reader) fillRaw() error {
 
 // tryRead reads once without waiting; false means that there is nothing yet.
 func (r *Reader) tryRead(fd uintptr) bool {
-	if r.buf == nil {
-		r.buf = r.pool.get()
-	}
+	r.borrow()
 	for {
-		n, err := syscall.Read(int(fd), r.buf[:])
+		n, err := syscall.Read(int(fd), r.buf)
 		if err == syscall.EINTR {
 			continue
 		}
@@ -236,7 +268,7 @@ func (r *Reader) Line(limit int) (line []byte, bare bool, err error) {
 		if len(r.spill)+scanned > limit+1 { // one more for the CR
 			return nil, false, r.discardLine()
 		}
-		if scanned == blockSize {
+		if r.buf != nil && scanned == len(r.buf) {
 			r.spill = append(r.spill, r.buf[r.r:r.w]...)
 			r.r, r.w, scanned = 0, 0, 0
 		}

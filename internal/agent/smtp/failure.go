@@ -3,9 +3,7 @@ package smtp
 import (
 	"errors"
 	"net"
-	"os"
 	"strings"
-	"syscall"
 
 	"postroad/internal/dns"
 	"postroad/internal/table"
@@ -66,20 +64,6 @@ func (f *failure) soften() {
 	if f.dsn[0] == '5' {
 		f.dsn = "4" + f.dsn[1:]
 	}
-}
-
-// errnoText is the system's word for an error, as C programs print it.
-func errnoText(err error) string {
-	var ne net.Error
-	if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
-		return "Connection timed out"
-	}
-	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		return err.Error()
-	}
-	text := errno.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // isTimeout tells a deadline from a lost connection.

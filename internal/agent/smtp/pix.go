@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"strings"
-	"time"
+
+	"postroad/internal/sys"
 )
 
 // pixWords are the workarounds of smtp_pix_workarounds.
@@ -56,12 +57,5 @@ func (x *xfer) pixPause(ctx context.Context) error {
 	if err := s.flush(set.DataXferTimeout); err != nil {
 		return err
 	}
-	timer := time.NewTimer(set.PIXDelay)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sys.Pause(ctx, set.PIXDelay)
 }

@@ -14,6 +14,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 // features are what a server offers.
@@ -108,7 +109,7 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 	}
 	conn, err := c.dial(ctx, t)
 	if err != nil {
-		text := errnoText(err)
+		text := sys.Reason(err)
 		if errors.Is(err, context.DeadlineExceeded) {
 			text = "Connection timed out"
 		}
@@ -140,7 +141,7 @@ func (c *Client) dial(ctx context.Context, t target) (net.Conn, error) {
 	if err == nil || local == nil || !errors.As(err, &se) || se.Syscall != "bind" {
 		return conn, err
 	}
-	c.Log.Warnf("bind %v: %s", local, errnoText(err))
+	c.Log.Warnf("bind %v: %s", local, sys.Reason(err))
 	if c.Settings.BindAddressEnforce {
 		return nil, err
 	}

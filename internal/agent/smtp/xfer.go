@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postroad/internal/mail"
+	smtpwire "postroad/internal/wire"
 )
 
 // stage is a command of a transaction, in the order in which they are sent.
@@ -249,7 +250,7 @@ func (x *xfer) appendRcpt(r *mail.Recipient, to mail.Address) {
 		case r.ORCPT != "":
 			out = append(append(out, " ORCPT="...), r.ORCPT...)
 		case r.Original != "":
-			out = appendXtext(append(out, " ORCPT=rfc822;"...), r.Original.External())
+			out = append(append(out, " ORCPT=rfc822;"...), smtpwire.EncodeXtext(r.Original.External())...)
 		}
 		out = appendNotify(out, r.Notify)
 	}
@@ -301,20 +302,6 @@ func appendNotify(out []byte, n mail.Notify) []byte {
 			out = append(out, ',')
 		}
 		out = append(out, k.word...)
-	}
-	return out
-}
-
-// appendXtext encodes s as xtext (RFC 3461 4).
-func appendXtext(out []byte, s string) []byte {
-	const hex = "0123456789ABCDEF"
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
-			out = append(out, '+', hex[c>>4], hex[c&15])
-			continue
-		}
-		out = append(out, c)
 	}
 	return out
 }

@@ -1,6 +1,10 @@
 package smtp
 
-import "postroad/internal/mail"
+import (
+	"postroad/internal/mail"
+
+	smtpwire "postroad/internal/wire"
+)
 
 // xforward returns the XFORWARD commands that tell the server who our client
 // was (XFORWARD_README); empty when it does not want to know.
@@ -38,7 +42,7 @@ func xforwardCommand(offered features, attrs []xattr) string {
 			out = append(out, "[UNAVAILABLE]"...)
 			continue
 		}
-		out = appendXtext(out, x.value)
+		out = append(out, smtpwire.EncodeXtext(x.value)...)
 	}
 	if len(out) == n {
 		return ""

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"postroad/internal/postconf"
@@ -19,8 +20,17 @@ func (p *postconfCmd) load() error {
 	}
 	cfg, problems := postconf.Load(p.dir, opt)
 	p.cfg = cfg
+	if p.mode&pcMain == 0 {
+		// Postfix reads master.cf first then.
+		ofMain := func(problem postconf.Problem) int {
+			if problem.File == cfg.MasterFile || isMissing(problem, cfg.MasterFile) {
+				return 0
+			}
+			return 1
+		}
+		slices.SortStableFunc(problems, func(a, b postconf.Problem) int { return ofMain(a) - ofMain(b) })
+	}
 	for _, problem := range problems {
-		// The parameters are shown without master.cf too.
 		if strings.HasPrefix(problem.Text, "malformed compatibility level") {
 			if !p.readsLevel() {
 				continue
@@ -28,7 +38,8 @@ func (p *postconfCmd) load() error {
 			p.Warnf("%s", problem.Text)
 			return errors.New("macro processing error")
 		}
-		noMaster := problem.File == "" && strings.HasPrefix(problem.Text, "open "+cfg.MasterFile+":")
+		// The parameters are shown without master.cf too.
+		noMaster := isMissing(problem, cfg.MasterFile)
 		if problem.Fatal && isSyntax(problem) && (!noMaster || p.mode&pcMain == 0) {
 			return errors.New(fatalText(cfg, problem))
 		}
@@ -62,6 +73,11 @@ func (p *postconfCmd) load() error {
 		p.Warnf("%s", problem.Error())
 	}
 	return nil
+}
+
+// isMissing reports whether a problem is that a file cannot be opened.
+func isMissing(problem postconf.Problem, file string) bool {
+	return problem.File == "" && strings.HasPrefix(problem.Text, "open "+file+":")
 }
 
 // readsLevel tells whether compatibility_level counts for what is shown: for expanded

@@ -93,16 +93,25 @@ func TestPostconfShow(t *testing.T) {
 	testkit.Golden(t, "testdata/postconf/show.txt", b.String(), *update)
 }
 
-// TestPostconfPrivate: a service that master(8) would not start is shown all the same.
-func TestPostconfPrivate(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"main.cf": "compatibility_level = 3.11\n", "master.cf": "smtp inet y - n - - smtpd\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+// TestPostconfFiles: a service that master(8) would not start is shown all the same;
+// master.cf is read first when nothing of main.cf is to be shown.
+func TestPostconfFiles(t *testing.T) {
+	for _, test := range []struct{ main, master, option, want string }{
+		{"compatibility_level = 3.11\n", "smtp inet y - n - - smtpd\n", "-M", "smtp       inet  y       -       n       -       -       smtpd\n"},
+		{"broken\n", "  stray\n", "-M", "postconf: warning: DIR/master.cf: logical line must not start with whitespace: \"  stray\"\n" +
+			"postconf: fatal: DIR/main.cf, line 1: missing '=' after attribute name: \"broken\"\n"},
+		{"broken\n", "  stray\n", "-n", "postconf: fatal: DIR/main.cf, line 1: missing '=' after attribute name: \"broken\"\n"},
+		{"broken\n", "broken\n", "-F", "postconf: fatal: file DIR/master.cf: line 1: bad field count\n"},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"main.cf": test.main, "master.cf": test.master} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if code, out := runPostconfWith(dir, "-M"); code != 0 || out != "smtp       inet  y       -       n       -       -       smtpd\n" {
-		t.Errorf("exit code %d: %s", code, out)
+		if _, out := runPostconfWith(dir, test.option); out != test.want {
+			t.Errorf("%+v: %s", test, out)
+		}
 	}
 }
 

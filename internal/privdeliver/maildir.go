@@ -31,7 +31,7 @@ func maildir(r *Request, content io.Reader) Result {
 		_ = os.Remove(tmp)
 		return mboxFailure(err, "error writing message")
 	}
-	if err := os.Rename(tmp, filepath.Join(r.Path, "new", r.Name)); err != nil {
+	if err := publish(r, tmp); err != nil {
 		_ = os.Remove(tmp)
 		return mboxFailure(err, "link to "+filepath.Join(r.Path, "new", r.Name))
 	}
@@ -54,15 +54,38 @@ func create(dir, tmp string) (*os.File, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return f, err
 	}
-	for _, sub := range []string{"tmp", "new", "cur"} {
+	if err := makeMaildir(dir); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(tmp, flags, 0o600)
+}
+
+// makeMaildir makes the folders, tmp last: where it is, another delivery takes the
+// others for granted.
+func makeMaildir(dir string) error {
+	for _, sub := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			if errors.Is(err, os.ErrExist) {
 				err = &os.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOENT} // a link to nowhere
 			}
-			return nil, err
+			return err
 		}
 	}
-	return os.OpenFile(tmp, flags, 0o600)
+	return nil
+}
+
+// publish moves the complete file to new, which it makes when only tmp is there: as
+// Postfix does, the message must not come back for that.
+func publish(r *Request, tmp string) error {
+	to := filepath.Join(r.Path, "new", r.Name)
+	err := os.Rename(tmp, to)
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := makeMaildir(r.Path); err != nil {
+		return err
+	}
+	return os.Rename(tmp, to)
 }
 
 func writeMaildir(f *os.File, r *Request, content io.Reader) error {

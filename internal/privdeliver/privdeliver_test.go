@@ -67,6 +67,24 @@ func TestMaildirIsWrittenOnce(t *testing.T) {
 	}
 }
 
+// TestMaildirInParts: folders that are not there are made, whichever they are.
+func TestMaildirInParts(t *testing.T) {
+	t.Parallel()
+	for _, there := range [][]string{{"tmp"}, {"tmp", "cur"}, {"new"}, {"cur"}, nil} {
+		dir := t.TempDir()
+		for _, sub := range there {
+			if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := &Request{Kind: Maildir, Path: dir, Name: "1.host", Size: int64(len(message))}
+		if res := Do(r, strings.NewReader(message)); res.Class != OK {
+			t.Errorf("%q: %+v", there, res)
+		}
+		read1(t, filepath.Join(dir, "new", "1.host"))
+	}
+}
+
 func TestMboxFormat(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "box")

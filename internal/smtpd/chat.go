@@ -67,17 +67,26 @@ func wantedClasses(words []string) (want class) {
 	return want
 }
 
+// firstChat is how much of a transcript is allotted at first: most sessions fit.
+const firstChat = 768
+
 // add takes one line of the client or of ours.
-func (c *chat) add(who string, line []byte) {
+func (c *chat) add(who string, line []byte) { addLine(c, who, nil, line) }
+
+// addLine is add for a line that has a head.
+func addLine[S ~string | ~[]byte](c *chat, who string, head []byte, line S) {
 	if c.wanted == 0 {
 		return
+	}
+	if c.text == nil {
+		c.text = make([]byte, 0, firstChat)
 	}
 	if len(c.text)+len(line) > maxChat {
 		half := c.text[len(c.text)/2:]
 		half = half[bytes.IndexByte(half, '\n')+1:]
 		c.text, c.cut = append(c.text[:0], half...), true
 	}
-	c.text = append(append(append(c.text, who...), line[:min(len(line), 1000)]...), '\n')
+	c.text = append(append(append(append(c.text, who...), head...), line[:min(len(line), 1000)]...), '\n')
 	c.lines++
 }
 
@@ -115,18 +124,17 @@ func (c *chat) said(code int, enhanced, text string) {
 		c.seen |= c.classOf(code, enhanced)
 	}
 	c.judged = false
-	number := strconv.Itoa(code)
+	var buf [32]byte // a code, and an enhanced one
 	for {
 		line, rest, more := strings.Cut(text, "\n")
-		sep := " "
+		head := append(strconv.AppendInt(buf[:0], int64(code), 10), ' ')
 		if more {
-			sep = "-"
+			head[len(head)-1] = '-'
 		}
-		head := number + sep
 		if enhanced != "" {
-			head += enhanced + " "
+			head = append(append(head, enhanced...), ' ')
 		}
-		c.add(" Out: ", []byte(head+strings.TrimSuffix(line, "\r")))
+		addLine(c, " Out: ", head, strings.TrimSuffix(line, "\r"))
 		if !more {
 			return
 		}

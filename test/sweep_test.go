@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	sweepSessions = flag.Int("sessions", 4, "sessions with each configuration in the sweep")
+	sweepSessions = flag.Int("sessions", 20, "sessions with each configuration in the sweep")
 	sweepOnly     = flag.String("only", "", "the configurations of the sweep whose names contain this")
 	corpusVar     = "POSTROAD_CORPUS"
 )

@@ -10,12 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postroad/internal/dns"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/rewrite"
 )
 
 // engine makes an Engine of the common configuration with settings.
-func engine(t testing.TB, sets ...string) (*Engine, []string, *recorder) {
+func engine(t testing.TB, sets ...string) (*Engine, []string, *eventtest.Journal) {
 	t.Helper()
 	v := baseView(t)
 	for _, s := range sets {
@@ -105,7 +107,7 @@ func TestWordsWithoutArgument(t *testing.T) {
 		if v.Action != mail.Reject || v.Status.String() != "451 4.3.5 Server configuration error" || v.Rule != r.name {
 			t.Errorf("%s: %+v", r.name, v)
 		}
-		if log := rec.take(); len(log) != 1 || !strings.Contains(log[0], r.name) {
+		if log := rec.Take(); len(log) != 1 || !strings.Contains(log[0], r.name) {
 			t.Errorf("%s: log %q", r.name, log)
 		}
 	}
@@ -182,6 +184,44 @@ func TestDisconnect(t *testing.T) {
 	e, _, _ := engine(t, "smtpd_client_restrictions = check_client_access inline:{{203.0.113.9=521 5.7.1 go away}}")
 	if v := e.Begin().Recipient(t.Context(), stranger()); v.Action != mail.Disconnect || v.Key != "203.0.113.9" {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestHangup drops the connection: there is no reply.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	e, _, _ := engine(t, "smtpd_client_restrictions = check_client_access inline:{{203.0.113.9=HANGUP for good}}")
+	if v := e.Begin().Recipient(t.Context(), stranger()); v.Action != mail.Hangup || v.Status.Code != 0 {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestTraceSays shows what a table said that decides nothing, and what a warning
+// would have refused.
+func TestTraceSays(t *testing.T) {
+	t.Parallel()
+	e, _, _ := engine(t, "smtpd_recipient_restrictions = check_client_access inline:{{203.0.113.9=HOLD it}}, check_client_access inline:{203.0.113.9=DUNNO}, warn_if_reject reject, permit")
+	c := e.Begin()
+	var got []string
+	c.Trace(func(s Step) {
+		if s.List == "smtpd_recipient_restrictions" {
+			got = append(got, fmt.Sprintf("%s|%s|%d", s.Result, s.Outcome, s.Status.Code))
+		}
+	})
+	c.Recipient(t.Context(), stranger())
+	if want := "HOLD it|action|0; DUNNO|no match|0; |warned|554; |permit|0"; strings.Join(got, "; ") != want {
+		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
+func TestFamilyOf(t *testing.T) {
+	t.Parallel()
+	for protocols, want := range map[string]dns.Family{
+		"all": dns.Any, "ipv4": dns.IPv4, "ipv6": dns.IPv6, "ipv4 ipv6": dns.Any, "ipv6 all": dns.Any,
+	} {
+		if got := familyOf(strings.Fields(protocols)); got != want {
+			t.Errorf("%s: %v, want %v", protocols, got, want)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"postroad/internal/testkit"
 )
@@ -168,11 +169,30 @@ func TestPolicyServer(t *testing.T) {
 	testkit.Golden(t, "testdata/delegate/cases.golden", strings.ReplaceAll(out.String(), server.path, policySocket), *update)
 }
 
-// TestInstance tells transactions apart.
+// TestInstance: every transaction has its own value, and none has none.
 func TestInstance(t *testing.T) {
 	t.Parallel()
-	if s := (Instance{}).String(); s != "" {
-		t.Errorf("no transaction: %q", s)
+	began := time.Unix(0x100, 0x20*1000)
+	for want, i := range map[string]Instance{
+		"": {}, "a.100.20.0": {PID: 10, Began: began}, "a.100.20.1": {PID: 10, Began: began, Seq: 1}, "b.100.20.0": {PID: 11, Began: began},
+		"a.100.21.0": {PID: 10, Began: began.Add(time.Microsecond)},
+	} {
+		if got := i.String(); got != want {
+			t.Errorf("%+v: %q, want %q", i, got, want)
+		}
+	}
+}
+
+// TestPolicyServerSeesData: for a policy server BDAT is DATA.
+func TestPolicyServerSeesData(t *testing.T) {
+	t.Parallel()
+	s := startPolicy(t)
+	e, _, _ := engine(t, "smtpd_data_restrictions = check_policy_service unix:"+s.path)
+	r := stranger()
+	r.Stage, r.RcptCount = "BDAT", 3
+	e.Begin().Data(t.Context(), r)
+	if asked := strings.Join(s.take(), ""); !strings.Contains(asked, "\nprotocol_state=DATA\n") || !strings.Contains(asked, "\nrecipient_count=3\n") {
+		t.Errorf("asked %q", asked)
 	}
 }
 

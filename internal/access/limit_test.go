@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/limits"
 	"postroad/internal/mail"
 	"postroad/internal/rewrite"
@@ -21,7 +22,7 @@ import (
 type limited struct {
 	c    *Checker
 	req  Request
-	rec  *recorder
+	rec  *eventtest.Journal
 	e    *Engine
 	peer mail.Session
 }
@@ -33,7 +34,7 @@ func newLimited(t *testing.T, sets ...string) *limited {
 	for i := 0; i+1 < len(sets); i += 2 {
 		v = v.With(sets[i], sets[i+1])
 	}
-	rec := &recorder{}
+	rec := &eventtest.Journal{}
 	log := event.NewLogger(rec, "postfix/smtpd", 1)
 	tables := table.NewSet(table.Options{Warn: log.Warnf})
 	t.Cleanup(func() { _ = tables.Close() })
@@ -46,7 +47,7 @@ func newLimited(t *testing.T, sets ...string) *limited {
 }
 
 // begin is a session of alice.
-func begin(e *Engine, rec *recorder, log *event.Logger) *limited {
+func begin(e *Engine, rec *eventtest.Journal, log *event.Logger) *limited {
 	l := &limited{c: e.Begin(), rec: rec, e: e}
 	l.peer = mail.Session{ESMTP: true, Helo: "c.test", SASL: &mail.SASL{Method: "PLAIN", Username: "Alice"}}
 	l.peer.Client = mail.Peer{Name: "unknown", ReverseName: "unknown", Addr: netip.MustParseAddr("198.51.100.9")}
@@ -111,7 +112,16 @@ func TestLimit(t *testing.T) {
 		{"one message in two lists", []string{"smtpd_sender_restrictions", "postroad_limit { sasl_username 2/1h }",
 			"smtpd_data_restrictions", "postroad_limit { sasl_username 2/1h }"},
 			[]string{to, to, to}, []string{"ok; ok", "ok; ok", tooMany}},
+		{"one recipient in two lists", []string{"smtpd_relay_restrictions", "postroad_limit { sasl_username 2/1h count=recipients }",
+			"smtpd_recipient_restrictions", "postroad_limit { sasl_username 2/1h count=recipients }, permit"},
+			[]string{"x@far.test y@far.test z@far.test"},
+			[]string{"ok; ok; 450 4.7.1 <Alice>: SASL login name rejected: Too many recipients, try again later; ok"}},
 		{"networks", []string{"smtpd_recipient_restrictions", "postroad_limit { client_address/24/48 1/1h }, permit"},
+			[]string{to, "addr 198.51.100.77", to, "addr 198.51.101.9", to, "addr 2001:db8::1", to, "addr 2001:db8:0:77::1", to},
+			[]string{"ok; ok", "450 4.7.1 <unknown[198.51.100.77]>: Client host rejected: Too many messages, try again later", "ok; ok", "ok; ok",
+				"450 4.7.1 <unknown[2001:db8:0:77::1]>: Client host rejected: Too many messages, try again later"}},
+		{"networks of main.cf", []string{"smtpd_client_ipv4_prefix_length", "24", "smtpd_client_ipv6_prefix_length", "48",
+			"smtpd_recipient_restrictions", "postroad_limit { client_address 1/1h }, permit"},
 			[]string{to, "addr 198.51.100.77", to, "addr 198.51.101.9", to, "addr 2001:db8::1", to, "addr 2001:db8:0:77::1", to},
 			[]string{"ok; ok", "450 4.7.1 <unknown[198.51.100.77]>: Client host rejected: Too many messages, try again later", "ok; ok", "ok; ok",
 				"450 4.7.1 <unknown[2001:db8:0:77::1]>: Client host rejected: Too many messages, try again later"}},
@@ -166,7 +176,7 @@ func TestLimit(t *testing.T) {
 						l.req.Sender = mail.Address(arg)
 					default:
 						if got := l.rcpt(strings.Fields(step)...); n >= len(tt.want) || got != tt.want[n] {
-							t.Errorf("%d %s: %s\nlog %s", n, step, got, strings.Join(l.rec.take(), "\n"))
+							t.Errorf("%d %s: %s\nlog %s", n, step, got, strings.Join(l.rec.Take(), "\n"))
 						}
 						n++
 					}
@@ -186,7 +196,7 @@ func TestLimitHold(t *testing.T) {
 	}
 	want := "NOQUEUE: limit: DATA from unknown[198.51.100.9]: sasl_username <alice>: 0 messages of 0/1d (out); from=<a@Sender.test> to=<x@far.test> proto=ESMTP helo=<c.test> sasl_method=PLAIN sasl_username=Alice\n" +
 		"NOQUEUE: hold: DATA from unknown[198.51.100.9]: <Alice>: SASL login name too much today; from=<a@Sender.test> to=<x@far.test> proto=ESMTP helo=<c.test> sasl_method=PLAIN sasl_username=Alice"
-	if got := strings.Join(l.rec.take(), "\n"); got != want {
+	if got := strings.Join(l.rec.Take(), "\n"); got != want {
 		t.Errorf("log\n%s\nwant\n%s", got, want)
 	}
 }

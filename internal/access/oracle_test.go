@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"postroad/internal/postconf"
 	"postroad/internal/testkit"
 )
 
@@ -30,6 +32,12 @@ func TestOracle(t *testing.T) {
 	for _, file := range policyFiles(t) {
 		cases = append(cases, readCases(t, file)...)
 	}
+	compare(t, cases, base, resolver)
+}
+
+// compare plays cases to Postfix and to us.
+func compare(t *testing.T, cases []*policyCase, base *postconf.View, resolver Resolver) {
+	t.Helper()
 	o := startOracle(t, cases)
 	steps, differ := 0, 0
 	for i, c := range cases {
@@ -68,7 +76,7 @@ func sameReplies(t *testing.T, c *policyCase, ours []string, theirs []answer) bo
 
 // decision finds the log lines about actions other than refusals, and the
 // warnings about rules.
-var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|rbl |rbl_reject_reply|[^ ]+: (?:RBL|TXT) lookup|Unable to look|ignoring DNS|smtpd_dns_reply|problem talking|premature|missing |malformed UTF|timeout on|connect to [^ ]+: |restriction check|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
+var decision = regexp.MustCompile(`(?:[0-9A-F]{6,}|NOQUEUE|warning): ((?:access table|unknown smtpd|rbl |rbl_reject_reply|[^ ]+: (?:RBL|TXT) lookup|Unable to look|ignoring DNS|smtpd_dns_reply|problem talking|premature|missing |malformed UTF|timeout on|connect to [^ ]+: |restriction (?:check|[^ ]+ ignored:)|do not specify|define a|specify|this is not|use DUNNO|SMTPD access|(?:reject_warning|permit|permit_warning|hold|filter|redirect|bcc|discard|info|warn): ).*)$`)
 
 // sameLog compares the log lines about actions.
 func sameLog(t *testing.T, c *policyCase, ours, theirs []string) bool {
@@ -94,17 +102,15 @@ func withoutSASL(line string) string {
 	return regexp.MustCompile(` sasl_(method|username|sender)=\S+`).ReplaceAllString(line, "")
 }
 
-// oracle is a running Postfix with one smtpd service per case.
+// oracle is a running Postfix with one smtpd service per case, each with a port of
+// its own that no instance had before: one that ends may still hold its sockets.
 type oracle struct {
-	dir  string
-	port int
+	dir, nameServer string
+	ports           []int
 }
 
-const (
-	oraclePort = 26500
-	nameServer = "127.77.1.53"
-	debian     = "/usr/lib/postfix/sbin"
-)
+// debian is where Debian has the daemons.
+const debian = "/usr/lib/postfix/sbin"
 
 // daemons is where the daemons of the Postfix to compare with are.
 var daemons = flag.String("daemons", debian, "the directory of the daemons of the Postfix to compare with")
@@ -117,12 +123,17 @@ func startOracle(t *testing.T, cases []*policyCase) *oracle {
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	must(t, os.Chmod(dir, 0o755))
-	o := &oracle{dir: dir, port: oraclePort}
+	o := &oracle{dir: dir, nameServer: fmt.Sprintf("127.77.%d.53", 1+rand.IntN(250))}
+	for len(o.ports) < len(cases) {
+		if port := testkit.FreePort(t); !slices.Contains(o.ports, port) {
+			o.ports = append(o.ports, port)
+		}
+	}
 	o.directories(t)
 	o.configure(t, cases)
 	zone, err := os.ReadFile("testdata/policy/zone.txt")
 	must(t, err)
-	server, err := testkit.StartDNS(nameServer+":53", string(zone))
+	server, err := testkit.StartDNS(o.nameServer+":53", string(zone))
 	must(t, err)
 	t.Cleanup(func() { must(t, server.Close()) })
 	authServer(t, filepath.Join(dir, "spool/private/auth"))
@@ -171,16 +182,16 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 `)
 	for i, c := range cases {
-		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - 1 smtpd\n  -o { syslog_name = case%d }\n", o.port+i, i)
+		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - 1 smtpd\n  -o { syslog_name = case%d }\n", o.ports[i], i)
 		for _, s := range c.sets {
 			fmt.Fprintf(&b, "  -o { %s = %s }\n", s[0], s[1])
 		}
 	}
 	must(t, os.WriteFile(filepath.Join(o.dir, "etc/master.cf"), []byte(b.String()), 0o644))
-	must(t, os.WriteFile(filepath.Join(o.dir, "resolv.conf"), []byte("nameserver "+nameServer+"\noptions timeout:1 attempts:1\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(o.dir, "resolv.conf"), []byte("nameserver "+o.nameServer+"\noptions timeout:1 attempts:1\n"), 0o644))
 }
 
-// run starts master(8) and waits for its first port.
+// run starts master(8) and waits for its last port.
 func (o *oracle) run(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command("unshare", "--mount", "sh", "-c",
@@ -195,7 +206,7 @@ func (o *oracle) run(t *testing.T) {
 		_ = cmd.Wait() // it ends by our signal
 	})
 	for range 100 {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.port))
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.ports[len(o.ports)-1]))
 		if err == nil {
 			must(t, conn.Close())
 			return
@@ -225,7 +236,7 @@ func authServer(t *testing.T, path string) {
 // play goes through the steps of a case.
 func (o *oracle) play(t *testing.T, n int, c *policyCase) []answer {
 	t.Helper()
-	p := &peer{t: t, addr: fmt.Sprintf("127.0.0.1:%d", o.port+n)}
+	p := &peer{t: t, addr: fmt.Sprintf("127.0.0.1:%d", o.ports[n])}
 	defer p.close()
 	var out []answer
 	for i, step := range c.steps {
@@ -234,8 +245,12 @@ func (o *oracle) play(t *testing.T, n int, c *policyCase) []answer {
 			continue
 		}
 		reply := p.step(word, arg)
-		if want, ok := c.theirs[i]; ok {
-			if reply != want {
+		want, other := c.theirs[i]
+		if old, ok := c.theirs37[i]; ok && *daemons == debian {
+			want, other = old, true
+		}
+		if other {
+			if strings.TrimSpace(reply) != want { // 3.7 ends some lines with spaces
 				t.Errorf("case %s, %s\nexpected of Postfix %s\ngot %s", c.name, step, want, reply)
 			}
 			reply = ""

@@ -8,12 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"postroad/internal/dns"
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/rewrite"
@@ -33,13 +32,14 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	helo NAME, mail ADDR, rcpt ADDR, data, eod, vrfy ADDR, etrn DOMAIN
 //	actions                              shows what is to be done to the message
 //	theirs REPLY                         what Postfix answers to the last step instead
+//	theirs37 REPLY                       what Postfix 3.7 answers, where 3.11 is with us
 type policyCase struct {
 	name  string
 	sets  [][2]string
 	steps []string
 	// theirs has the reply of Postfix by the index of a step, where it is
-	// not ours.
-	theirs map[int]string
+	// not ours; theirs37 that of an old one.
+	theirs, theirs37 map[int]string
 }
 
 // readLines returns the lines of a file that are not empty and no comment.
@@ -66,10 +66,13 @@ func readCases(t *testing.T, path string) []*policyCase {
 		word, rest, _ := strings.Cut(line, " ")
 		switch word {
 		case "case":
-			cases = append(cases, &policyCase{name: rest, theirs: map[int]string{}})
+			cases = append(cases, &policyCase{name: rest, theirs: map[int]string{}, theirs37: map[int]string{}})
 		case "theirs":
 			c := cases[len(cases)-1]
 			c.theirs[len(c.steps)-1] = rest
+		case "theirs37":
+			c := cases[len(cases)-1]
+			c.theirs37[len(c.steps)-1] = rest
 		case "set":
 			c := cases[len(cases)-1]
 			c.sets = append(c.sets, cutSetting(rest))
@@ -100,32 +103,10 @@ func baseView(t testing.TB) *postconf.View {
 // caseContent is what the step "eod" sends.
 const caseContent = "Subject: test\r\n\r\n"
 
-// recorder is a log that keeps its lines.
-type recorder struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-// Write implements event.Sink.
-func (r *recorder) Write(_ time.Time, _ string, _ int, e event.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lines = append(r.lines, string(e.AppendText(nil)))
-}
-
-// take returns the lines since the last call.
-func (r *recorder) take() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	lines := r.lines
-	r.lines = nil
-	return lines
-}
-
 // build makes an Engine and its log.
-func build(t testing.TB, v *postconf.View, resolver Resolver) (*Engine, []postconf.Problem, *recorder) {
+func build(t testing.TB, v *postconf.View, resolver Resolver) (*Engine, []postconf.Problem, *eventtest.Journal) {
 	t.Helper()
-	rec := &recorder{}
+	rec := &eventtest.Journal{}
 	log := event.NewLogger(rec, "postfix/smtpd", 1)
 	tables := table.NewSet(table.Options{Warn: log.Warnf})
 	t.Cleanup(func() {
@@ -146,7 +127,7 @@ func build(t testing.TB, v *postconf.View, resolver Resolver) (*Engine, []postco
 type player struct {
 	t       *testing.T
 	e       *Engine
-	rec     *recorder
+	rec     *eventtest.Journal
 	out     *strings.Builder
 	checker *Checker
 	session mail.Session
@@ -181,7 +162,7 @@ func (p *player) show(step string, v mail.Verdict) bool {
 			p.t.Errorf("%s: verdict %+v names no rule", step, v)
 		}
 	}
-	for _, line := range p.rec.take() {
+	for _, line := range p.rec.Take() {
 		fmt.Fprintf(p.out, "  log %s\n", line)
 	}
 	return good
@@ -322,7 +303,7 @@ func transcript(t *testing.T, c *policyCase, base *postconf.View, resolver Resol
 	for _, p := range problems {
 		fmt.Fprintf(&out, "problem fatal=%t %s\n", p.Fatal, strings.TrimPrefix(p.Error(), "command line: "))
 	}
-	for _, line := range rec.take() {
+	for _, line := range rec.Take() {
 		fmt.Fprintf(&out, "log %s\n", line)
 	}
 	p := &player{t: t, e: e, rec: rec, out: &out}

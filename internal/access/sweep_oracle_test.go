@@ -4,7 +4,6 @@ package access
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 )
 
@@ -60,15 +59,5 @@ func TestSweepOracle(t *testing.T) {
 	base, resolver, server := baseView(t), startDNS(t), startPolicy(t)
 	cases := sweep()
 	withServer(cases, server)
-	o := startOracle(t, cases)
-	steps, differ := 0, 0
-	for i, c := range cases {
-		replies := o.play(t, i, c)
-		ours := strings.Split(transcript(t, c, base, resolver), "\n")
-		steps += len(replies)
-		if !sameReplies(t, c, ours, replies) || !sameLog(t, c, ours, o.decisions(t, i)) {
-			differ++
-		}
-	}
-	t.Logf("%d sessions with %d replies compared, %d differ", len(cases), steps, differ)
+	compare(t, cases, base, resolver)
 }

@@ -70,7 +70,7 @@ func TestUnverified(t *testing.T) {
 		if test.v.waited != 6*time.Second {
 			t.Errorf("%s: waits %v", test.word, test.v.waited)
 		}
-		if log := rec.take(); (test.v.err != nil) != (len(log) == 1) {
+		if log := rec.Take(); (test.v.err != nil) != (len(log) == 1) {
 			t.Errorf("%s: log %q", test.word, log)
 		}
 	}
@@ -127,7 +127,7 @@ func TestNoVerifyService(t *testing.T) {
 	if v.Status.Code != 450 || !errors.Is(v.Cause, errNoVerify) {
 		t.Errorf("%+v", v)
 	}
-	if log := rec.take(); len(log) != 1 || log[0] != "warning: verify service failure" {
+	if log := rec.Take(); len(log) != 1 || log[0] != "warning: verify service failure" {
 		t.Errorf("log %q", log)
 	}
 }

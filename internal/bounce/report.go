@@ -2,7 +2,6 @@ package bounce
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -369,20 +368,7 @@ func headerLine(line []byte) bool {
 	if len(line) == 0 {
 		return false
 	}
-	if line[0] == ' ' || line[0] == '\t' {
-		return true
-	}
-	name, _, ok := bytes.Cut(line, []byte{':'})
-	name = bytes.TrimRight(name, " \t")
-	if !ok || len(name) == 0 {
-		return false
-	}
-	for _, c := range name {
-		if c <= ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return true
+	return line[0] == ' ' || line[0] == '\t' || mail.FieldName(line) > 0
 }
 
 // typed is an address with its type: utf-8 when it needs to be (RFC 6533 3),

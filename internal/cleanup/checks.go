@@ -157,7 +157,7 @@ func (m *Message) actPrepend(a *action) {
 	case a.where == inBodyCheck:
 		m.logAction("prepend", a, a.arg)
 		m.put([]byte(a.arg + "\r\n"))
-	case nameLen([]byte(a.arg)) == 0:
+	case mail.FieldName([]byte(a.arg)) == 0:
 		m.s.deps.Log.Warnf("bad PREPEND header text \"%s\" in %s map -- need \"headername: headervalue\"", a.arg, a.param)
 	default:
 		m.logAction("prepend", a, a.arg)
@@ -169,7 +169,7 @@ func (m *Message) actReplace(a *action) {
 	switch {
 	case a.arg == "":
 		m.s.deps.Log.Warnf("REPLACE action without text in %s map", a.param)
-	case a.where == inHeaderCheck && nameLen([]byte(a.arg)) == 0:
+	case a.where == inHeaderCheck && mail.FieldName([]byte(a.arg)) == 0:
 		m.s.deps.Log.Warnf("bad REPLACE header text \"%s\" in %s map -- need \"headername: headervalue\"", a.arg, a.param)
 	default:
 		m.logAction("replace", a, a.arg)

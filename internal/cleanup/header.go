@@ -89,30 +89,10 @@ var fieldRows = map[string]fieldRow{
 	"to":                        {hdrTo, false},
 }
 
-// nameLen is the length of the field name at the front of a line, or 0 when the
-// line is no header line. Blanks may stand before the colon (RFC 5322 4.5).
-func nameLen(line []byte) int {
-	n := 0
-	for n < len(line) && line[n] > ' ' && line[n] < 0x7f && line[n] != ':' {
-		n++
-	}
-	if n == 0 || n == len(line) {
-		return 0
-	}
-	i := n
-	for i < len(line) && isBlank(line[i]) {
-		i++
-	}
-	if i == len(line) || line[i] != ':' {
-		return 0
-	}
-	return n
-}
-
 // isField tells whether a line begins a header field. Its name must end within
 // the first line_length_limit bytes, so that we know after a bounded look.
 func (m *Message) isField(line []byte) bool {
-	return nameLen(line[:min(len(line), m.s.set.LineLength)]) > 0
+	return mail.FieldName(line[:min(len(line), m.s.set.LineLength)]) > 0
 }
 
 // headerLine takes one line where header lines are expected.
@@ -124,7 +104,7 @@ func (m *Message) headerLine(line []byte) {
 	}
 	m.field()
 	if m.isField(line) {
-		n := nameLen(line)
+		n := mail.FieldName(line)
 		rest := line[n:]
 		rest = rest[bytes.IndexByte(rest, ':'):]
 		h.field = append(h.field, line[:n]...)

@@ -244,7 +244,7 @@ func (h *editedHeader) apply(m *Message, e *milter.Edit) {
 func (h *editedHeader) find(m *Message, e *milter.Edit) int {
 	hidden, left := m.filters.trace, e.Index
 	for i, f := range h.fields {
-		n := nameLen(f)
+		n := mail.FieldName(f)
 		if n != len(e.Name) || !strings.EqualFold(string(f[:n]), e.Name) {
 			continue
 		}

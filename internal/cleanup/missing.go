@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/mail"
 )
 
 // addMissing adds the fields that RFC 5322 3.6 wants, for our own users or
@@ -35,7 +36,7 @@ func (m *Message) addMissing() {
 		m.putLine(prefix + m.fromLine())
 	}
 	if !h.seen.has(hdrTo|hdrCc|hdrResentTo|hdrResentCc) && m.s.set.Undisclosed != "" {
-		if nameLen([]byte(m.s.set.Undisclosed)) == 0 {
+		if mail.FieldName([]byte(m.s.set.Undisclosed)) == 0 {
 			m.s.deps.Log.Warnf("bad undisclosed_recipients_header header text %q -- need \"headername: headervalue\"",
 				m.s.set.Undisclosed)
 		} else {

@@ -357,7 +357,7 @@ func skipHeader(r *bufio.Reader) (between string) {
 		switch {
 		case len(line) == 0 || bytes.HasPrefix(line, []byte("\r\n")):
 			return ""
-		case isBlank(line[0]) && !first, nameLen(line) > 0:
+		case isBlank(line[0]) && !first, mail.FieldName(line) > 0:
 			for {
 				if _, err := r.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
 					break

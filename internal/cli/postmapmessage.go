@@ -1,6 +1,10 @@
 package cli
 
-import "strings"
+import (
+	"strings"
+
+	"postroad/internal/mail"
+)
 
 // maxParts bounds how deep messages nest for -m.
 const maxParts = 100
@@ -48,7 +52,7 @@ func (r *messageReader) line(text string) error {
 	case text != "" && (text[0] == ' ' || text[0] == '\t') && r.header != "":
 		r.header += "\n" + text
 		return nil
-	case isHeaderLine(text):
+	case mail.FieldName([]byte(text)) > 0:
 		err := r.flush()
 		r.header = text
 		return err
@@ -122,19 +126,4 @@ func (r *messageReader) bodyLine(text string) error {
 		return nil
 	}
 	return r.onBody(text)
-}
-
-// isHeaderLine tells whether a line begins a header (RFC 5322 section 2.2).
-func isHeaderLine(s string) bool {
-	name, _, found := strings.Cut(s, ":")
-	name = strings.TrimRight(name, " \t")
-	if !found || name == "" {
-		return false
-	}
-	for i := 0; i < len(name); i++ {
-		if name[i] <= ' ' || name[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -77,12 +78,22 @@ func FuzzParse(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add((&counter{rings: []ring{{per: time.Hour}}}).state())
+	const hour = 3600
+	for _, per := range []int64{0, -1, hour, 1 << 40} {
+		for _, count := range []uint64{0, 1 << 33, 1 << 63} {
+			state := binary.AppendVarint(binary.AppendVarint(nil, per), time.Now().Unix()/(hour/slots))
+			for range slots + 1 {
+				state = binary.AppendUvarint(state, count)
+			}
+			f.Add(state)
+		}
+	}
 	f.Fuzz(func(t *testing.T, state []byte) {
 		c := New()
 		c.Restore("r", "k", state)
 		for _, e := range c.List("", "") {
 			for _, u := range e.Used {
-				if u.Used < 0 || u.Per < time.Second {
+				if u.Used < 0 || u.Used > (slots+1)<<32 || u.Per < time.Second || u.Per > maxPer {
 					t.Errorf("%x: %+v", state, u)
 				}
 			}
@@ -225,12 +236,14 @@ func TestBound(t *testing.T) {
 type shelf struct {
 	mu   sync.Mutex
 	recs map[string]string
+	puts int
 	fail error
 }
 
 func (s *shelf) Put(name, value string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.puts++
 	if s.fail == nil {
 		s.recs[name] = value
 	}
@@ -251,7 +264,11 @@ func (s *shelf) len() int {
 	return len(s.recs)
 }
 
-func (s *shelf) Sync() error { return s.fail }
+func (s *shelf) Sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fail
+}
 
 func (s *shelf) Each(yield func(name, value string) bool) error {
 	for name, value := range s.recs {
@@ -324,13 +341,134 @@ func TestRun(t *testing.T) {
 		if n := s.len(); n != 1 {
 			t.Errorf("%d records", n)
 		}
+		time.Sleep(5 * saveEvery)
 		c.Ask("r", "b", w, 1, true)
 		cancel()
 		<-done
-		if n := s.len(); n != 2 || warned != 0 {
-			t.Errorf("%d records at the end, %d warnings", n, warned)
+		if n := s.len(); n != 2 || s.puts != 2 || warned != 0 {
+			t.Errorf("%d records at the end, written %d times, %d warnings", n, s.puts, warned)
 		}
 	})
+}
+
+// TestRunWarns: a store that is broken is news once.
+func TestRunWarns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c := &shelf{recs: map[string]string{}, fail: fmt.Errorf("broken")}, New()
+		ctx, cancel := context.WithCancel(t.Context())
+		done, warned := make(chan struct{}), 0
+		// goroutine: keeps the counters; ends with ctx.
+		go func() {
+			defer close(done)
+			c.Run(ctx, s, func(error) { warned++ })
+		}()
+		w := []Window{{10, time.Minute}}
+		c.Ask("r", "a", w, 1, true)
+		time.Sleep(3*saveEvery + time.Second)
+		synctest.Wait()
+		if warned != 1 {
+			t.Errorf("%d warnings", warned)
+		}
+		s.mu.Lock()
+		s.fail = nil
+		s.mu.Unlock()
+		time.Sleep(saveEvery)
+		synctest.Wait()
+		if s.len() != 1 {
+			t.Errorf("%d records when it works again", s.len())
+		}
+		time.Sleep(pruneEvery + 2*saveEvery)
+		synctest.Wait()
+		if keys, _ := c.Len(); keys != 0 || s.len() != 0 {
+			t.Errorf("%d keys and %d records are left of what is long over", keys, s.len())
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestChoice lists and resets by rule and by key.
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	c, w, long := New(), []Window{{10, time.Hour}}, strings.Repeat("x", 1000)
+	for _, rule := range []string{"a", "b"} {
+		for _, key := range []string{"j", "k", long} {
+			c.Ask(rule, key, w, 1, true)
+		}
+	}
+	for _, test := range []struct {
+		rule, key string
+		want      int
+	}{{"", "", 6}, {"a", "", 3}, {"", "j", 2}, {"b", "k", 1}, {"b", long, 1}, {"c", "", 0}, {"a", "x", 0}} {
+		if n := len(c.List(test.rule, test.key)); n != test.want {
+			t.Errorf("%q %.9q: %d, want %d", test.rule, test.key, n, test.want)
+		}
+	}
+	if n := c.Reset("a", "j"); n != 1 || len(c.List("", "")) != 5 {
+		t.Errorf("%d reset, %d left", n, len(c.List("", "")))
+	}
+	if n := c.Reset("", long); n != 2 || len(c.List("", "")) != 3 {
+		t.Errorf("%d reset, %d left", n, len(c.List("", "")))
+	}
+	if keys, _ := c.Len(); keys != 3 {
+		t.Errorf("%d keys", keys)
+	}
+}
+
+// TestLook looks without counting, at what is there and at what is not.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	c, w := New(), []Window{{2, time.Hour}, {3, 24 * time.Hour}}
+	if used, full := c.Ask("r", "k", w, 2, false); full != nil || used[0].Used != 0 || used[1].Max != 3 {
+		t.Errorf("%v, full %v", used, full)
+	}
+	if _, full := c.Ask("r", "k", w, 3, false); full == nil || full.Max != 2 {
+		t.Errorf("three at once: full %v", full)
+	}
+	if keys, _ := c.Len(); keys != 0 {
+		t.Errorf("%d keys of looking", keys)
+	}
+	c.Ask("r", "k", w, 1, true)
+	for range 3 {
+		if used, full := c.Ask("r", "k", w, 1, false); full != nil || used[0].Used != 1 || used[1].Used != 1 {
+			t.Errorf("%v, full %v", used, full)
+		}
+	}
+}
+
+// TestIdleFirst: what counts nothing any more makes room before anything that does.
+func TestIdleFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, w := New(), []Window{{100, time.Minute}}
+		for i := range sample {
+			c.Ask("r", fmt.Sprint(i), w, 1, true)
+		}
+		time.Sleep(2 * time.Minute)
+		for i := range sample {
+			if i != 7 {
+				c.Ask("r", fmt.Sprint(i), w, 1, true)
+			}
+		}
+		if got := c.least(c.rules["r"], time.Now()); got != "7" {
+			t.Errorf("%s is forgotten", got)
+		}
+	})
+}
+
+// TestShare: who has used up a small limit is nearer to it than who has used a little
+// of a large one.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	c := New()
+	c.Ask("r", "small", []Window{{1, time.Hour}}, 1, true)
+	for range 5 {
+		c.Ask("r", "large", []Window{{100, time.Hour}}, 1, true)
+	}
+	if got := c.least(c.rules["r"], time.Now()); got != "large" {
+		t.Errorf("%s is forgotten", got)
+	}
 }
 
 // TestClock sets the clock back.

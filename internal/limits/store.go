@@ -52,7 +52,7 @@ type id struct{ rule, key string }
 // counter has the counts of one key of a rule.
 type counter struct {
 	rings []ring
-	// share is how much of its limit it had used when it was asked last.
+	// share is how much of its limit was used after it was asked last.
 	share float64
 }
 
@@ -115,6 +115,7 @@ func (c *Counters) Ask(rule, key string, windows []Window, n int, count bool) (u
 	for i := range k.rings {
 		k.rings[i].advance(now)
 		k.rings[i].add(n)
+		k.share = max(k.share, float64(used[i].Used+n)/float64(max(windows[i].Max, 1)))
 	}
 	c.dirty[id{rule, key}] = struct{}{}
 	return used, nil

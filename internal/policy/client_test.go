@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +26,7 @@ type server struct {
 }
 
 // serve starts a server. answer gets the number of the connection and of the
-// request on it; an empty answer closes the connection.
+// request on it; the connection is closed after one that is not whole.
 func serve(t testing.TB, answer func(conn, request int) string) *server {
 	t.Helper()
 	s := &server{path: filepath.Join(t.TempDir(), "s")}
@@ -56,7 +59,7 @@ func serve(t testing.TB, answer func(conn, request int) string) *server {
 						}
 					}
 					text := answer(n, request)
-					if _, err := conn.Write([]byte(text)); err != nil || text == "" {
+					if _, err := conn.Write([]byte(text)); err != nil || !strings.Contains(text, "\n\n") {
 						return
 					}
 				}
@@ -169,6 +172,7 @@ func TestTries(t *testing.T) {
 		{"closed, one try", "", 1, "", []string{"problem talking to server X: Application error"}},
 		{"no action", "x=y\n\n", 2, "OK", []string{"missing attribute action in input from X"}},
 		{"no value", "action\n\n", 1, "", []string{"missing value for string attribute action from X", "problem talking to server X: Application error"}},
+		{"cut", "action=OK\n", 2, "OK", []string{"premature end-of-input on X while reading input attribute name"}},
 		{"too long", "action=" + strings.Repeat("x", maxLine) + "\n\n", 2, "OK", []string{"reply is too long from X"}},
 		{"too much", strings.Repeat("a=b\n", maxReply) + "\n", 2, "OK", []string{"reply is too long from X"}},
 	} {
@@ -190,6 +194,58 @@ func TestTries(t *testing.T) {
 	}
 }
 
+// TestQueueDirectory finds a relative socket where Postfix does.
+func TestQueueDirectory(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(int, int) string { return "action=OK\n\n" })
+	dir, name := filepath.Split(s.path)
+	c := New(Config{Network: "unix", Address: name, Timeout: 10 * time.Second, TryLimit: 1, MaxIdle: time.Minute}, Options{QueueDir: dir})
+	t.Cleanup(c.Close)
+	if action, lines, err := ask(t, c); action != "OK" || err != nil {
+		t.Errorf("%q, %v, %v", action, lines, err)
+	}
+}
+
+// TestPath: only relative sockets begin in the queue directory.
+func TestPath(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ network, address, want string }{
+		{"unix", "private/policy", "/spool/private/policy"}, {"unix", "/run/policy", "/run/policy"}, {"tcp", "localhost:1", "localhost:1"},
+	} {
+		if c := New(Config{Network: test.network, Address: test.address}, Options{QueueDir: "/spool"}); c.path != test.want {
+			t.Errorf("%s: %s, want %s", test.address, c.path, test.want)
+		}
+	}
+}
+
+// TestPasses: what happens when a server restarts is no news the first time.
+func TestPasses(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{
+		syscall.EPIPE: true, syscall.ENOENT: true, syscall.ECONNRESET: true, io.EOF: true, errNoAction: true,
+		syscall.ECONNREFUSED: false, syscall.EACCES: false, os.ErrDeadlineExceeded: false,
+	} {
+		if got := passes(&net.OpError{Op: "read", Err: err}); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
+}
+
+// TestActionUTF8: with smtputf8_enable an action is UTF-8 or none.
+func TestActionUTF8(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(int, int) string { return "action=REJECT \xff\n\n" })
+	c := client(t, s, func(c *Config) { c.Spec = "unix:x" })
+	_, lines, err := ask(t, c)
+	if want := "malformed UTF-8 in policy server unix:x response: \"REJECT \xff\""; !errors.Is(err, ErrNoAnswer) || strings.Join(lines, "\n") != want {
+		t.Errorf("%v, %q", err, lines)
+	}
+	c.utf8 = false
+	if action, lines, err := ask(t, c); action != "REJECT \xff" || err != nil || len(lines) != 0 {
+		t.Errorf("%q, %v, %v", action, lines, err)
+	}
+}
+
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	c := client(t, &server{path: "/nowhere/socket"}, nil)
@@ -205,10 +261,11 @@ func TestTimeout(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	s := serve(t, func(int, int) string { <-release; return "" })
-	c := client(t, s, func(c *Config) { c.Timeout, c.TryLimit = 20*time.Millisecond, 1 })
+	c := client(t, s, func(c *Config) { c.Timeout = 20 * time.Millisecond })
 	_, lines, err := ask(t, c)
 	close(release)
-	want := "timeout on X while reading input attribute name\nproblem talking to server X: Connection timed out"
+	const once = "timeout on X while reading input attribute name\nproblem talking to server X: Connection timed out"
+	want := once + "\n" + once
 	if got := strings.ReplaceAll(strings.Join(lines, "\n"), s.path, "X"); err == nil || got != want {
 		t.Errorf("%v\n%s", err, got)
 	}
@@ -221,7 +278,7 @@ func TestClientGone(t *testing.T) {
 	release := make(chan struct{})
 	asked := make(chan struct{}, 1)
 	s := serve(t, func(int, int) string { asked <- struct{}{}; <-release; return "" })
-	c := client(t, s, nil)
+	c := client(t, s, func(c *Config) { c.TryLimit = 1 })
 	ctx, cancel := context.WithCancel(t.Context())
 	// goroutine: takes the client away; ends at once after that.
 	go func() { <-asked; cancel() }()

@@ -58,6 +58,17 @@ func TestRequestIsOneLinePerAttribute(t *testing.T) {
 	}
 }
 
+func TestReply(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"action=first\naction=second\n\n": "first", "a=b\r\naction=REJECT a=b\r\n\r\n": "REJECT a=b", "action=\n\n": "", "Action=x\naction=y\n\n": "y",
+	} {
+		if got, err := readReply(bufio.NewReader(strings.NewReader(in))); got != want || err != nil {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
 // FuzzReply reads what a hostile server could send.
 func FuzzReply(f *testing.F) {
 	for _, seed := range []string{

@@ -92,6 +92,29 @@ func TestAccessList(t *testing.T) {
 	}
 }
 
+// TestFooted: the tables are asked for the refusal as it was, and what is soft
+// stays soft behind a footer.
+func TestFooted(t *testing.T) {
+	t.Parallel()
+	const both = "postscreen_reject_footer = all $server_name\npostscreen_reject_footer_maps = pcre:{{/^550 5/ of $$$$client_address}}\n"
+	for _, tt := range []struct{ config, reply, want string }{
+		{"", "550 5.7.1 no", "550 5.7.1 no"},
+		{"soft_bounce = yes\n", "550 5.7.1 no", "450 4.7.1 no"},
+		{both, "550 5.7.1 no", "550-5.7.1 no\r\n550 5.7.1 of " + stranger},
+		{both, "450 4.7.1 no", "450-4.7.1 no\r\n450 4.7.1 all mx.test"},
+		{both + "soft_bounce = yes\n", "550 5.7.1 no", "450-4.7.1 no\r\n450 4.7.1 of " + stranger},
+		{both + "soft_bounce = yes\n", "250 2.0.0 ok", "250 2.0.0 ok"},
+		{"postscreen_reject_footer = all\npostscreen_reject_footer_maps = fail:x\n", "550 5.7.1 no", "550-5.7.1 no\r\n550 5.7.1 all"},
+	} {
+		g := newGate(t, tt.config)
+		c := &client{srv: g.Server, set: g.Settings, ctx: t.Context()}
+		c.ends.Client = netip.AddrPortFrom(netip.MustParseAddr(stranger), 4711)
+		if got := c.footed(tt.reply); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.reply, got, tt.want)
+		}
+	}
+}
+
 func TestCacheFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

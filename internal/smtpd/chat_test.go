@@ -16,12 +16,22 @@ func (p *postmaster) Notice(_ context.Context, subject, text string) error {
 
 func TestNotices(t *testing.T) {
 	t.Parallel()
+	const footed = "smtpd_reject_footer = more\n"
+	refused := []string{"EHLO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "RCPT TO:<x@mx.test>\r\n", "QUIT\r\n"}
+	syntax := []string{"EHLO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "RCPT TO:<x@mx.test>\r\n", "NONSENSE\r\n", "QUIT\r\n"}
+	const like = "smtpd_recipient_restrictions = check_recipient_access inline:{ { x@mx.test = 550 5.5.2 no } }\n"
 	tests := []struct {
 		name, config string
 		pieces       []string
 		want         []string // nil when nobody is to be told
 		never        string
 	}{
+		{"policy that looks like protocol", "notify_classes = protocol\n" + like, refused, nil, ""},
+		{"... with a footer", "notify_classes = protocol\n" + like + footed, refused, nil, ""},
+		{"... is policy", "notify_classes = policy\n" + like, refused, []string{" Out: 550 5.5.2 <x@mx.test>: Recipient address rejected: no\n"}, ""},
+		{"... is policy, with a footer", "notify_classes = policy\n" + like + footed, refused, []string{" Out: 550 5.5.2 more\n"}, ""},
+		{"... and then protocol", "notify_classes = protocol\n" + like, syntax, []string{" Out: 500 5.5.2 Error: command not recognized\n"}, ""},
+		{"... and then protocol, with a footer", "notify_classes = protocol\n" + like + footed, syntax, []string{" Out: 500 5.5.2 more\n"}, ""},
 		{"no error", "", []string{"EHLO c.test\r\n", "QUIT\r\n"}, nil, ""},
 		{"policy is not wanted", "", []string{"HELO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "RCPT TO:<x@elsewhere.test>\r\n", "QUIT\r\n"}, nil, ""},
 		{"policy is wanted", "notify_classes = policy\nmynetworks=\n",
@@ -30,6 +40,7 @@ func TestNotices(t *testing.T) {
 		{"software by default", "smtpd_recipient_restrictions = check_recipient_access inline:{x@mx.test=nonsense}\n",
 			[]string{"EHLO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "RCPT TO:<x@mx.test>\r\n", "QUIT\r\n"},
 			[]string{" Out: 250-mx.test\n Out: 250-PIPELINING\n", " Out: 451 4.3.5 "}, ""},
+		{"a command filter that fails", "notify_classes = resource, software, policy, protocol\nsmtpd_command_filter = fail:x\n", refused[:1], nil, ""},
 		{"secrets stay out", "notify_classes = protocol\n", []string{"EHLO c.test\r\n", "AUTH PLAIN c2VjcmV0\r\n", "NONSENSE\r\n", "QUIT\r\n"},
 			[]string{" In:  AUTH PLAIN (not shown)\n", " In:  NONSENSE\n Out: 500 5.5.2 Error: command not recognized\n"}, "c2VjcmV0"},
 	}

@@ -69,7 +69,7 @@ func (s *session) classify() {
 		}
 		return ok
 	}
-	f.debug = s.set.DebugLevel > 0 && in("debug_peer_list", l.Debug)
+	f.debug = in("debug_peer_list", l.Debug)
 	f.xclient = in("smtpd_authorized_xclient_hosts", l.Xclient)
 	f.xforward = in("smtpd_authorized_xforward_hosts", l.Xforward)
 	f.verp = in("smtpd_authorized_verp_clients", l.VERP)

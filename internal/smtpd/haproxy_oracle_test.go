@@ -3,6 +3,7 @@
 package smtpd
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -88,16 +89,11 @@ func TestRealHAProxy(t *testing.T) {
 // expect waits until the log has a line.
 func (j *journal) expect(t *testing.T, who, line string) {
 	t.Helper()
-	for range 100 {
-		j.mu.Lock()
-		text := strings.Join(j.lines, "\n")
-		j.mu.Unlock()
-		if strings.Contains(text, line) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if !testkit.Poll(ctx, 10*time.Millisecond, func() bool { return strings.Contains(j.String(), line) }) {
+		t.Errorf("%s: no %q in the log:\n%s", who, line, j)
 	}
-	t.Errorf("%s: no %q in the log:\n%s", who, line, strings.Join(j.lines, "\n"))
 }
 
 // helo greets the server behind addr and returns the answer.

@@ -152,7 +152,7 @@ func FuzzStates(f *testing.F) {
 				t.Errorf("reply %q", line)
 			}
 		}
-		for _, line := range log.lines {
+		for _, line := range log.Lines() {
 			if strings.Contains(line, "panic") || strings.ContainsAny(line, "\r\n\x00") {
 				t.Errorf("log: %s", line)
 			}

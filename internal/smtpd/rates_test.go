@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/testkit"
 )
 
 // TestPeaks reports what clients did at most, and forgets it.
@@ -101,10 +102,56 @@ func TestStress(t *testing.T) {
 		if got := srv.settings().Timeout; got != 300*time.Second {
 			t.Errorf("stress does not end: %v", got)
 		}
-		if len(j.lines) != 3 || j.lines[0] != `warning: service "smtp" (25) has reached its process limit "2": new clients may experience noticeable delays` {
-			t.Errorf("logged\n%s", strings.Join(j.lines, "\n"))
+		if lines := j.Lines(); len(lines) != 3 || lines[0] != `warning: service "smtp" (25) has reached its process limit "2": new clients may experience noticeable delays` {
+			t.Errorf("logged\n%s", j)
 		}
 	})
+}
+
+// TestStressBegins: with the session that takes the last place, from a listener or
+// from postscreen, and not before anybody has come.
+func TestStressBegins(t *testing.T) {
+	t.Parallel()
+	for _, handed := range []bool{false, true} {
+		srv, _ := newServer(t, "")
+		srv.MaxSessions, srv.Master = 1, event.NewLogger(&journal{}, "postfix/master", 1)
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := net.Pipe()
+		var wg sync.WaitGroup
+		if handed {
+			// goroutine: hands a connection over; ends at once.
+			wg.Go(func() {
+				if err := srv.Take(t.Context(), &Handover{Conn: theirs}); err != nil {
+					t.Error(err)
+				}
+			})
+		} else {
+			// goroutine: the server; ends with Shutdown.
+			wg.Go(func() { _ = srv.Serve(t.Context(), l) })
+			if !testkit.Poll(t.Context(), time.Millisecond, func() bool { return srv.serving.Load() > 0 }) {
+				t.Fatal("nobody serves")
+			}
+			if srv.settings() == srv.Stress {
+				t.Error("stress before the first client")
+			}
+			if ours, err = net.Dial("tcp4", l.Addr().String()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		talk(t, ours, "", "220 mx.test ESMTP Postfix")
+		if srv.settings() != srv.Stress {
+			t.Errorf("handed %t: no stress with the last client", handed)
+		}
+		_ = ours.Close()
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		_ = l.Close()
+	}
 }
 
 // TestCountUnderLoad opens many connections of few clients at once: each client

@@ -3,6 +3,8 @@ package smtpd
 import (
 	"bytes"
 	"strings"
+
+	"postroad/internal/mail"
 )
 
 // tlsField is our own header field that stands for REQUIRETLS on the way through a
@@ -60,7 +62,7 @@ func (m *tlsMark) endLine() {
 		m.field = m.field[:min(len(m.field), maxMarkLine)]
 	default:
 		m.endField()
-		if !isHeaderLine(line) {
+		if mail.FieldName(line) == 0 {
 			m.end()
 			break
 		}
@@ -97,21 +99,6 @@ func (m *tlsMark) finish() {
 		m.endField()
 		m.end()
 	}
-}
-
-// isHeaderLine tells whether a line begins a header field (RFC 5322 2.2).
-func isHeaderLine(line []byte) bool {
-	name, _, ok := bytes.Cut(line, []byte{':'})
-	name = bytes.TrimRight(name, " \t")
-	if !ok || len(name) == 0 {
-		return false
-	}
-	for _, c := range name {
-		if c <= ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // withoutRequireTLS is a MAIL command for a filter, whose session has no TLS.

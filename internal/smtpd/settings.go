@@ -56,7 +56,7 @@ type Settings struct {
 
 	// ParentMatches names the lists in which a domain stands for those below it.
 	ParentMatches []string `postconf:"parent_domain_matches_subdomains"`
-	// DebugPeers are the clients whose dialogue is logged, when the level is not 0.
+	// DebugPeers are the clients whose dialogue is logged, the same at any level.
 	DebugPeers []string `postconf:"debug_peer_list"`
 	DebugLevel int      `postconf:"debug_peer_level"`
 	// CommandFilter may replace commands, RejectFilter refusals; footers come

@@ -16,35 +16,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 )
 
 var update = flag.Bool("update", false, "write what the server says into the transcripts")
 
 // journal is a log that keeps its lines.
-type journal struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-// Write implements event.Sink.
-func (j *journal) Write(_ time.Time, _ string, _ int, e event.Event) {
-	if u, ok := e.(event.Unlogged); ok && !u.Logged() {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lines = append(j.lines, string(e.AppendText(nil)))
-}
+type journal struct{ eventtest.Journal }
 
 // take returns the lines so far, and forgets them.
-func (j *journal) take() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	text := strings.Join(j.lines, "\n")
-	j.lines = nil
-	return text
-}
+func (j *journal) take() string { return strings.Join(j.Take(), "\n") }
 
 // TestTranscriptFiles plays the conversations in testdata/transcripts. A
 // conversation begins with "== name". Its lines:
@@ -175,7 +156,7 @@ func play(t *testing.T, text string) string {
 	for _, q := range queue.done {
 		out.WriteString("Q: " + q + "\n")
 	}
-	for _, l := range log.lines {
+	for _, l := range log.Lines() {
 		out.WriteString("L: " + l + "\n")
 	}
 	return out.String()

@@ -77,7 +77,7 @@ func (c *Cache) Ask(ctx context.Context, addr mail.Address, wait time.Duration) 
 	}
 	result, first := c.listen(addr)
 	defer c.leave(addr, result)
-	if first || s.NegativeCache {
+	if first { // who is not has a probe to wait for
 		c.refresh(ctx, s, addr, e)
 	}
 	if e.status != Unknown || wait <= 0 {
@@ -158,7 +158,7 @@ func (c *Cache) Update(status Status, text string, names ...mail.Address) error 
 		if i > 0 && addr == names[0] || len(addr) > maxKey {
 			continue
 		}
-		if err := c.store1(s, addr, e); err != nil {
+		if err := c.keep(s, addr, e); err != nil {
 			return err
 		}
 		c.notify(addr)
@@ -166,8 +166,8 @@ func (c *Cache) Update(status Status, text string, names ...mail.Address) error 
 	return nil
 }
 
-// store1 stores a result, unless it would hide that an address was deliverable.
-func (c *Cache) store1(s *Setup, addr mail.Address, e entry) error {
+// keep stores a result, unless it would hide that an address was deliverable.
+func (c *Cache) keep(s *Setup, addr mail.Address, e entry) error {
 	if e.status != Deliverable {
 		raw, found, err := c.records(s).Get(key(addr))
 		if err != nil {

@@ -11,33 +11,15 @@ import (
 	"time"
 
 	"postroad/internal/event"
+	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
 )
-
-// lines is a log that keeps its lines.
-type lines struct {
-	mu   sync.Mutex
-	text []string
-}
-
-// Write implements event.Sink.
-func (l *lines) Write(_ time.Time, _ string, _ int, e event.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, string(e.AppendText(nil)))
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.text, "\n")
-}
 
 // bench is a Cache with the probes that it has sent.
 type bench struct {
 	*Cache
 	setup *Setup
-	log   *lines
+	log   *eventtest.Journal
 	store Store
 
 	mu     sync.Mutex
@@ -46,7 +28,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{log: &lines{}, store: NewMemory()}
+	b := &bench{log: &eventtest.Journal{}, store: NewMemory()}
 	b.Cache = New(b.store)
 	b.setup = &Setup{
 		Settings: Settings{
@@ -110,6 +92,9 @@ func TestLifeOfAnAddress(t *testing.T) {
 		b.expect(t, a, "0 250 2.1.5 Ok, 3 probes") // the second probe is lost
 		time.Sleep(25 * 24 * time.Hour)
 		b.expect(t, a, "3 Address verification in progress, 4 probes") // too old
+		if log := b.log.String(); log != "" {
+			t.Errorf("log: %s", log)
+		}
 	})
 }
 
@@ -145,7 +130,47 @@ func TestWithoutNegativeCache(t *testing.T) {
 		b.expect(t, a, "3 Address verification in progress, 2 probes")
 		b.update(t, Deliverable, "250 ok", a)
 		b.expect(t, a, "0 250 ok, 2 probes")
+		time.Sleep(8 * 24 * time.Hour)
+		b.expect(t, a, "0 250 ok, 3 probes")
+		time.Sleep(32 * 24 * time.Hour)
+		b.expect(t, a, "3 Address verification in progress, 4 probes")
+		if _, found, _ := b.store.Get(string(a)); found {
+			t.Error("what is too old is kept")
+		}
 	})
+}
+
+// TestOneProbe: who asks while another waits sends no second probe, where nothing is
+// written down about the first.
+func TestOneProbe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.setup.NegativeCache = false
+		var wg sync.WaitGroup
+		for range 3 {
+			// goroutine: asks once and ends.
+			wg.Go(func() {
+				if got := b.ask(t, "a@x.test", 6*time.Second); got != "3 Address verification in progress, 1 probes" {
+					t.Error(got)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// TestBadRecord: a record that nobody understands is none.
+func TestBadRecord(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if err := b.store.Put("a@x.test", "1:2"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, "a@x.test", "3 Address verification in progress, 1 probes")
+	if got := b.log.String(); got != "warning: bad address verify table entry: 1:2" {
+		t.Errorf("log: %s", got)
+	}
 }
 
 // TestAskWaits: the answer comes as soon as the probe is back, or when it takes
@@ -169,6 +194,9 @@ func TestAskWaits(t *testing.T) {
 		b.update(t, Deliverable, "250 ok", "a@x.test")
 		wg.Wait()
 		start := time.Now()
+		if got := b.ask(t, "a@x.test", 6*time.Second); got != "0 250 ok, 1 probes" || time.Since(start) != 0 {
+			t.Errorf("%s after %v, which was known", got, time.Since(start))
+		}
 		if got := b.ask(t, "b@x.test", 6*time.Second); !strings.HasPrefix(got, "3 ") || time.Since(start) != 6*time.Second {
 			t.Errorf("%s after %v", got, time.Since(start))
 		}
@@ -178,20 +206,42 @@ func TestAskWaits(t *testing.T) {
 	})
 }
 
-// broken is a store that fails.
-type broken struct{ Store }
+// broken is a store that fails after some answers, and a store that cannot be
+// written.
+type broken struct {
+	Store
+	answers int
+}
 
 var errBroken = errors.New("broken")
 
-func (broken) Get(string) (string, bool, error) { return "", false, errBroken }
+func (b *broken) Get(key string) (string, bool, error) {
+	if b.answers--; b.answers < 0 {
+		return "", false, errBroken
+	}
+	return b.Store.Get(key)
+}
+
+func (*broken) Put(string, string) error { return errBroken }
 
 func TestBrokenStore(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.Cache.store = broken{}
+	b.Cache.store = &broken{}
 	b.expect(t, "a@x.test", "1 Address verification status unavailable, 0 probes")
 	if !strings.Contains(b.log.String(), "address verification of a@x.test: broken") {
 		t.Errorf("log: %s", b.log)
+	}
+	b.Cache.store = &broken{NewMemory(), 1}
+	// The mark cannot be written: no probe, or there would be one for every question.
+	b.expect(t, "a@x.test", "3 Address verification in progress, 0 probes")
+	b.Cache.store = &broken{NewMemory(), 1}
+	if got := b.ask(t, "a@x.test", time.Millisecond); got != "1 Address verification status unavailable, 0 probes" {
+		t.Error(got) // it broke while we waited
+	}
+	b.Cache.store = &broken{NewMemory(), 0}
+	if b.Update(Undeliverable, "550 no", "a@x.test") == nil {
+		t.Error("a result that is not stored is no error")
 	}
 	b.setup.Map = "" // in memory
 	b.expect(t, "a@x.test", "3 Address verification in progress, 1 probes")
@@ -258,12 +308,68 @@ func TestSender(t *testing.T) {
 		{hour, stamped, now.Add(time.Hour), true},
 		{hour, stamped, now.Add(-time.Hour), true},
 		{hour, stamped, now.Add(2 * time.Hour), false},
+		{hour, stamped, now.Add(-2 * time.Hour), false},
 		{hour, "probe@x.test", now, false},
 		{hour, "probeAEIOU@x.test", now, false},
 		{hour, "probeZZZZZZZZZZZZZZZ@x.test", now, false},
 	} {
 		if got := test.s.Is(test.addr, test.when); got != test.want {
 			t.Errorf("%+v, %s at %v: %t", test.s, test.addr, test.when, got)
+		}
+	}
+}
+
+// TestBounds: what strangers may fill is bounded.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	long := mail.Address(strings.Repeat("x", maxKey) + "@x.test")
+	b.expect(t, long, "3 Address verification in progress, 0 probes")
+	b.update(t, Deliverable, "ok", long)
+	if _, found, _ := b.store.Get(string(long)); found {
+		t.Error("an endless address is kept")
+	}
+	b.update(t, Deliverable, strings.Repeat("x", 10*maxText), "a@x.test")
+	if got, _, _ := b.store.Get("a@x.test"); len(got) > maxText+50 {
+		t.Errorf("a reason of %d bytes is kept", len(got))
+	}
+	m := NewMemory()
+	for i := range maxMemory {
+		if err := m.Put(fmt.Sprint(i), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.Put("more", "x") == nil || m.Put("0", "y") != nil {
+		t.Error("memory has no bound, or forgets to replace what it has")
+	}
+}
+
+// TestProbeOutlivesTheClient: a client that leaves takes no probe with it.
+func TestProbeOutlivesTheClient(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	sent := false
+	b.setup.Post = func(ctx context.Context, _, _ mail.Address) error {
+		sent = ctx.Err() == nil
+		return errBroken
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := b.Ask(ctx, "a@x.test", time.Hour); err != nil || !sent {
+		t.Errorf("sent %t, %v", sent, err)
+	}
+	if want := "warning: address verification probe to a@x.test: broken"; b.log.String() != want {
+		t.Errorf("log: %s", b.log)
+	}
+}
+
+func TestParseEntry(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]bool{
+		"0:0:1700000000:250 ok": true, "3:1700000000:0:x:y": true, "4:0:1:x": false, "-1:0:1:x": false, "0:0:0:x": false, "0:1:1": false, "": false,
+	} {
+		if _, ok := parseEntry(in); ok != want {
+			t.Errorf("%q: %t", in, ok)
 		}
 	}
 }

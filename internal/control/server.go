@@ -10,6 +10,7 @@ import (
 
 	"postroad/internal/event"
 	"postroad/internal/mail"
+	"postroad/internal/sys"
 )
 
 // Queue is what commands do with the queue. The running server implements it,
@@ -105,10 +106,18 @@ const (
 	chunkBytes      = 256 << 10
 )
 
+// acceptPause is the time after which a listener in trouble is asked again.
+const acceptPause = 100 * time.Millisecond
+
 // Serve accepts connections until ctx is done; it closes the listener.
 func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { ln.Close(); close(closed) })
+	defer func() {
+		if !stop() {
+			<-closed // nobody can connect any more
+		}
+	}()
 	slots := make(chan struct{}, maxConns)
 	for {
 		conn, err := ln.AcceptUnix()
@@ -123,10 +132,7 @@ func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
 				return err
 			}
 			s.Log.Warnf("control: accept: %v", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
+			_ = sys.Pause(ctx, acceptPause)
 			continue
 		}
 		select {

@@ -37,10 +37,10 @@ func TestRealHAProxy(t *testing.T) {
 		{name: "v2-tlv", options: "send-proxy-v2 proxy-v2-options crc32c,unique-id"},
 		{name: "v1-tls", options: "send-proxy", wrapped: true},
 		{name: "v2-tls", options: "send-proxy-v2", wrapped: true},
-		{name: "health", options: "send-proxy-v2 check check-send-proxy inter 50ms"},
+		{name: "health", options: "send-proxy-v2 check check-send-proxy inter 50ms fall 100"},
 	}
 	var conf strings.Builder
-	conf.WriteString("global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 10s\n  timeout server 10s\n")
+	conf.WriteString("global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 10s\n  timeout server 10s\n  timeout check 10s\n")
 	for _, l := range legs {
 		main := "smtpd_upstream_proxy_protocol = haproxy\ninet_protocols = ipv4\n"
 		if l.wrapped {

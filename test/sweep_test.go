@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	sweepSessions = flag.Int("sessions", 4, "sessions with each configuration in the sweep")
+	sweepSessions = flag.Int("sessions", 20, "sessions with each configuration in the sweep")
 	sweepOnly     = flag.String("only", "", "the configurations of the sweep whose names contain this")
 	corpusVar     = "POSTROAD_CORPUS"
 )
@@ -27,6 +27,10 @@ func TestSweep(t *testing.T) {
 	configs, err := sweep.Load("sweep/testdata")
 	if err != nil {
 		t.Fatal(err)
+	}
+	own := map[string]bool{} // those of the corpus may have values that were never filled in
+	for _, c := range configs {
+		own[c.Name] = true
 	}
 	if dir := os.Getenv(corpusVar); dir != "" {
 		more, err := sweep.Load(dir)
@@ -79,9 +83,9 @@ func TestSweep(t *testing.T) {
 		if testing.Verbose() {
 			t.Logf("%s: %d verdicts, %.1f s and %.1f s", p.Name, sweep.Verdicts(a.Answers), a.Seconds, b.Seconds)
 		}
-		if a.Error != "" && b.Error != "" {
+		if a.Error != "" && b.Error != "" && !own[p.Name] {
 			t.Log(a.Error, b.Error)
-			refused = append(refused, p.Name) // a value that was never filled in
+			refused = append(refused, p.Name)
 			continue
 		}
 		if a.Error != "" || b.Error != "" {
@@ -95,6 +99,9 @@ func TestSweep(t *testing.T) {
 		verdicts += sweep.Verdicts(a.Answers)
 		sessions += len(a.Answers)
 		differ += len(bad)
+	}
+	if verdicts < 10*sessions || sessions == 0 {
+		t.Errorf("%d verdicts in %d sessions", verdicts, sessions)
 	}
 	t.Logf("%d configurations, %d sessions with %d verdicts, %d sessions differ; not started by either: %q", len(plans), sessions, verdicts, differ, refused)
 }

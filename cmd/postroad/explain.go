@@ -22,6 +22,7 @@ import (
 	"postroad/internal/rewrite"
 	"postroad/internal/smtpd"
 	"postroad/internal/table"
+	"postroad/internal/verify"
 )
 
 // explainTimeout bounds one explanation: tables and the DNS may be slow.
@@ -45,8 +46,11 @@ type explanation struct {
 	early string
 }
 
+// note adds what the restrictions do not tell, once.
 func (x *explanation) note(format string, args ...any) {
-	x.notes = append(x.notes, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(x.notes, text) {
+		x.notes = append(x.notes, text)
+	}
 }
 
 // explain builds the server that a configuration makes, as far as it decides, and
@@ -62,11 +66,11 @@ func explain(ctx context.Context, cfg *postconf.Config, q *cli.Question) (*cli.E
 		return nil, err
 	}
 	rt := &master.Runtime{Log: log, Folded: true, Open: os.Open}
-	x.s = &server{rt: rt, rates: smtpd.NewRates()}
+	x.s = &server{rt: rt, rates: smtpd.NewRates(), verify: verify.New(verify.NewMemory())}
 	if x.s.resolver, err = dns.FromResolvConf("/etc/resolv.conf"); err != nil {
 		return nil, err
 	}
-	b := &builder{rt: rt, resolver: x.s.resolver, users: &privdeliver.Users{}, spool: x.spool}
+	b := &builder{rt: rt, resolver: x.s.resolver, users: &privdeliver.Users{}, spool: x.spool, verify: x.s.verify}
 	if x.gen, err = b.build(&master.Generation{Number: 1, Config: cfg}); err != nil {
 		return nil, err
 	}
@@ -142,7 +146,7 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 		router = own
 	}
 	engine, problems := access.New(x.view, access.Deps{
-		Tables: x.gen.tables, Rewrite: router, DNS: x.s.resolver, Log: x.log, Verify: knownOnly{x.s.verify}, Limits: &knownLimits{x: x},
+		Tables: x.gen.tables, Rewrite: router, DNS: x.s.resolver, Log: x.log, Verify: x.s.verifier(x.gen, x.view), Limits: &knownLimits{x: x},
 	})
 	if postconf.HasFatal(problems) {
 		return nil, errors.New(firstFatal(problems))
@@ -156,16 +160,17 @@ func (x *explanation) run(ctx context.Context, q *cli.Question) (*cli.Explanatio
 	peer := x.peer(ctx, q)
 	x.early = x.session(peer, q)
 	out := &cli.Explanation{
-		Service: x.svc.ID() + " (" + x.svc.Origin.String() + ")", Client: peer.Client.String(), Limits: x.limits(), Notes: x.notes,
+		Service: x.svc.ID() + " (" + x.svc.Origin.String() + ")", Client: peer.Client.String(), Limits: x.limits(),
 	}
 	for n, rcpt := range q.Recipients {
 		one := cli.Explained{Recipient: string(rcpt)}
-		x.access(ctx, engine.Begin(), peer, q, n, &one)
+		req := x.access(ctx, engine.Begin(), peer, q, n, &one)
 		if one.Accepted {
-			x.envelope(ctx, peer, q, rcpt, &one)
+			x.envelope(ctx, peer, req, &one)
 		}
 		out.Recipients = append(out.Recipients, one)
 	}
+	out.Notes = x.notes
 	return out, nil
 }
 
@@ -190,10 +195,11 @@ func (x *explanation) peer(ctx context.Context, q *cli.Question) *mail.Session {
 	return s
 }
 
-// access asks the restriction lists about one recipient.
-func (x *explanation) access(ctx context.Context, c *access.Checker, peer *mail.Session, q *cli.Question, n int, one *cli.Explained) {
+// access asks the restriction lists about one recipient. It returns the request,
+// whose addresses are those that the server has read.
+func (x *explanation) access(ctx context.Context, c *access.Checker, peer *mail.Session, q *cli.Question, n int, one *cli.Explained) (req *access.Request) {
 	c.Trace(func(s access.Step) { one.Steps = append(one.Steps, x.step(&s)) })
-	req := &access.Request{
+	req = &access.Request{
 		Session: peer, Log: x.log, Helo: q.Helo, Sender: q.Sender, HasSender: true, Recipient: q.Recipients[n], RcptCount: n,
 		Size: q.Size, Pipelined: func() bool { return false },
 	}
@@ -203,18 +209,18 @@ func (x *explanation) access(ctx context.Context, c *access.Checker, peer *mail.
 	}{
 		{"CONNECT", c.Client}, {"HELO", c.Helo}, {"MAIL", c.Sender}, {"RCPT", c.Recipient}, {"DATA", c.Data}, {"END-OF-MESSAGE", c.EndOfData},
 	} {
-		switch {
-		case stage.name == "HELO" && q.Helo == "":
+		if stage.name == "HELO" && q.Helo == "" {
 			continue
-		case stage.name == "MAIL" && x.early != "":
-			one.Reply = x.early
-			return
 		}
 		req.Stage = stage.name
+		if reply := x.command(ctx, req); reply != "" {
+			one.Reply = reply + " (at " + stage.name + ")"
+			return req
+		}
 		v := stage.ask(ctx, req)
 		if v.Action == mail.Reject || v.Action == mail.Disconnect {
 			one.Reply = v.Status.String() + " (at " + stage.name + ")"
-			return
+			return req
 		}
 		if stage.name == "RCPT" {
 			req.RcptCount++
@@ -224,6 +230,7 @@ func (x *explanation) access(ctx context.Context, c *access.Checker, peer *mail.
 	if a := actionText(c.Actions()); a != "" {
 		one.Reply += " (" + a + ")"
 	}
+	return req
 }
 
 // actionText says what access tables would do to the message.
@@ -277,7 +284,8 @@ func (x *explanation) watch(ctx context.Context, found *[]cli.ExplainedHit) cont
 }
 
 // envelope rewrites and expands as cleanup would, and finds the routes.
-func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Question, rcpt mail.Address, one *cli.Explained) {
+func (x *explanation) envelope(ctx context.Context, peer *mail.Session, asked *access.Request, one *cli.Explained) {
+	rcpt := asked.Recipient
 	stage, err := x.gen.cleaner(x.view)
 	if err != nil {
 		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
@@ -287,7 +295,7 @@ func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Q
 		Origin: mail.OriginSMTP, Session: peer, Filter: x.set.ContentFilter,
 		NoAddressMappings: slices.Contains(x.set.Override, "no_address_mappings"),
 	}
-	req := &access.Request{Session: peer, Log: x.log, Helo: q.Helo, Stage: "MAIL", Sender: q.Sender, HasSender: true}
+	req := &access.Request{Session: peer, Log: x.log, Helo: asked.Helo, Stage: "MAIL", Sender: asked.Sender, HasSender: true}
 	if opt.Context, err = x.engine.Begin().RewriteContext(ctx, req); err != nil {
 		one.Ends = append(one.Ends, cli.ExplainedEnd{Address: string(rcpt), Error: err.Error()})
 		return
@@ -298,7 +306,7 @@ func (x *explanation) envelope(ctx context.Context, peer *mail.Session, q *cli.Q
 		return
 	}
 	defer msg.Abort()
-	msg.SetSender(q.Sender, cleanup.SenderParams{})
+	msg.SetSender(asked.Sender, cleanup.SenderParams{})
 	msg.AddRecipient(mail.Recipient{Address: rcpt})
 	env := msg.Envelope()
 	one.Sender = string(env.Sender)

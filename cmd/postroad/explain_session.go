@@ -23,11 +23,9 @@ func (x *explanation) session(peer *mail.Session, q *cli.Question) (reply string
 	}
 	switch {
 	case x.srv.DemandsTLS() && peer.TLS == nil:
-		return "530 5.7.0 Must issue a STARTTLS command first (at MAIL)"
+		return "530 5.7.0 Must issue a STARTTLS command first"
 	case set.HeloRequired && q.Helo == "":
-		return "503 5.5.1 Error: send HELO/EHLO first (at MAIL)"
-	case set.MessageLimit > 0 && q.Size > set.MessageLimit:
-		return "552 5.3.4 Message size exceeds fixed limit (at MAIL)"
+		return "503 5.5.1 Error: send HELO/EHLO first"
 	}
 	return ""
 }

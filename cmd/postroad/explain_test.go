@@ -31,6 +31,9 @@ strict = check_recipient_access inline:{ old@example.test=HOLD }
 
 const explainMaster = `smtp inet n - n - - smtpd
 submission inet n - n - - smtpd -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+probing inet n - n - - smtpd -o smtpd_recipient_restrictions=reject_unverified_recipient
+unprobed inet n - n - - smtpd -o smtpd_recipient_restrictions=reject_unverified_recipient -o address_verify_service_name=none
+verify unix - - n - 1 verify
 smtp unix - - n - - smtp
 local unix - n n - - local
 `
@@ -41,7 +44,11 @@ func flat(x *cli.Explanation) string {
 	for _, r := range x.Recipients {
 		for _, s := range r.Steps {
 			if s.Outcome != "no match" {
-				fmt.Fprintf(&b, "%d %s[%d] %s:%d %s: %s %s\n", s.Depth, s.List, s.Index, filepath.Base(s.File), s.Line, s.Rule, s.Outcome, s.Reply)
+				fmt.Fprintf(&b, "%d %s[%d] %s:%d %s: %s %s", s.Depth, s.List, s.Index, filepath.Base(s.File), s.Line, s.Rule, s.Outcome, s.Reply)
+				if s.Result != "" {
+					fmt.Fprintf(&b, "(%s: %s)", s.Key, s.Result)
+				}
+				b.WriteString("\n")
 			}
 		}
 		fmt.Fprintf(&b, "%v %s\n", r.Accepted, r.Reply)
@@ -66,7 +73,7 @@ func TestExplain(t *testing.T) {
 	tests := []struct {
 		name, service, client, sender, rcpt, want string
 	}{
-		{"accepted", "", "192.0.2.7", "a@other.test", "old@example.test", `2 strict[0] main.cf:13 check_recipient_access inline:{ old@example.test=HOLD }: action
+		{"accepted", "", "192.0.2.7", "a@other.test", "old@example.test", `2 strict[0] main.cf:13 check_recipient_access inline:{ old@example.test=HOLD }: action (old@example.test: HOLD)
 true 250 2.1.5 Ok (held)
 info@example.test -> alice@example.test local local mx.example.test
 info@example.test -> bob@remote.test default smtp remote.test verify`},
@@ -78,11 +85,17 @@ false 454 4.7.1 <x@elsewhere.test>: Relay access denied (at RCPT)`},
 true 250 2.1.5 Ok
 x@elsewhere.test -> x@elsewhere.test default smtp elsewhere.test may`},
 		{"sender", "", "127.0.0.1", "a@bad.test", "x@example.test",
-			`1 smtpd_sender_restrictions[0] main.cf:10 check_sender_access inline:{ {bad.test=REJECT go away} }: reject 554 5.7.1 <a@bad.test>: Sender address rejected: go away
+			`1 smtpd_sender_restrictions[0] main.cf:10 check_sender_access inline:{ {bad.test=REJECT go away} }: reject 554 5.7.1 <a@bad.test>: Sender address rejected: go away(bad.test: REJECT go away)
 false 554 5.7.1 <a@bad.test>: Sender address rejected: go away (at RCPT)`},
 		{"another service", "submission", "192.0.2.7", "a@other.test", "x@example.test",
 			`1 smtpd_recipient_restrictions[1] master.cf:2 reject: reject 554 5.7.1 <x@example.test>: Recipient address rejected: Access denied
 false 554 5.7.1 <x@example.test>: Recipient address rejected: Access denied (at RCPT)`},
+		{"a probe", "probing", "192.0.2.7", "a@other.test", "x@example.test", `1 smtpd_recipient_restrictions[0] master.cf:3 reject_unverified_recipient: not asked
+true 250 2.1.5 Ok
+x@example.test -> x@example.test local local mx.example.test`},
+		{"no verify service", "unprobed", "192.0.2.7", "a@other.test", "x@example.test",
+			`1 smtpd_recipient_restrictions[0] master.cf:4 reject_unverified_recipient: deferred 450 4.1.1 <x@example.test>: Recipient address rejected: address verification problem
+false 450 4.1.1 <x@example.test>: Recipient address rejected: address verification problem (at RCPT)`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,7 +25,12 @@ func memory() uint64 {
 	if err != nil {
 		return total
 	}
-	if limit, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && limit < total {
+	return bounded(total, string(text))
+}
+
+// bounded is how much of the memory the group may have; "max" is all of it.
+func bounded(total uint64, text string) uint64 {
+	if limit, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64); err == nil && limit < total {
 		return limit
 	}
 	return total

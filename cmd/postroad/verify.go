@@ -109,11 +109,3 @@ func (s *server) verifier(gen *generation, view *postconf.View) access.Verifier 
 	}
 	return s.verify
 }
-
-// knownOnly answers from the cache and sends no probe.
-type knownOnly struct{ cache *verify.Cache }
-
-// Ask implements access.Verifier.
-func (k knownOnly) Ask(_ context.Context, addr mail.Address, _ time.Duration) (verify.Status, string, error) {
-	return k.cache.Known(addr)
-}

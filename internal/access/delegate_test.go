@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
 
 // policySocket stands for the socket of the policy server in cases.
@@ -164,7 +166,7 @@ func TestPolicyServer(t *testing.T) {
 			fmt.Fprintf(&out, "request\n%s\n", r)
 		}
 	}
-	golden(t, "testdata/delegate/cases.golden", strings.ReplaceAll(out.String(), server.path, policySocket))
+	testkit.Golden(t, "testdata/delegate/cases.golden", strings.ReplaceAll(out.String(), server.path, policySocket), *update)
 }
 
 // TestInstance: every transaction has its own value, and none has none.

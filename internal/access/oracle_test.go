@@ -171,13 +171,7 @@ func authServer(t *testing.T, path string) {
 	// goroutine: ends when the listener is closed.
 	go func() {
 		defer done.Done()
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\nDONE\n")
-		}
+		testkit.Accept(l, testkit.ServeLogins)
 	}()
 }
 

@@ -339,31 +339,7 @@ func TestPolicy(t *testing.T) {
 			for _, c := range readCases(t, file) {
 				out.WriteString(transcript(t, c, base, resolver))
 			}
-			golden(t, strings.TrimSuffix(file, ".txt")+".golden", out.String())
+			testkit.Golden(t, strings.TrimSuffix(file, ".txt")+".golden", out.String(), *update)
 		})
-	}
-}
-
-// golden compares text to a file, or writes it with -update.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			t.Fatalf("%s:%d:\ngot  %s\nwant %s", path, i+1, g[i], w[i])
-		}
-	}
-	if len(g) != len(w) {
-		t.Fatalf("%s: got %d lines, want %d", path, len(g), len(w))
 	}
 }

@@ -19,13 +19,18 @@ type Step struct {
 	// Result is what the table said for the key.
 	Result string
 	// Outcome is "no match", "action" for something that a table wants done and
-	// that decides nothing, "warned" for a refusal behind warn_if_reject, "permit", "reject", "deferred" when the rule asks for
-	// a refusal in case the command would be permitted, or "not asked" for a policy
-	// server, which would remember the question. A limit says what is used of it.
+	// that decides nothing, "warned" for a refusal behind warn_if_reject, "permit",
+	// "reject", "deferred" when the rule asks for a refusal in case the command would
+	// be permitted, or "not asked" for a policy
+	// server, which would remember the question, and for an address that is verified
+	// with a probe. A limit says what is used of it.
 	Outcome string
 	// Status is the reply of a refusal.
 	Status mail.Status
 }
+
+// notAsked is the outcome of a rule that asks nobody for a trace.
+const notAsked = "not asked"
 
 // said is what the current rule has led to that is no verdict.
 type said struct {
@@ -55,7 +60,7 @@ func (c *Checker) step(r *rule, o outcome, held bool) {
 	case s.Result != "" && !strings.EqualFold(s.Result, "DUNNO"):
 		s.Outcome = "action"
 	case r.policy != nil:
-		s.Outcome = "not asked"
+		s.Outcome = notAsked
 	case c.note != "":
 		s.Outcome = c.note
 	default:

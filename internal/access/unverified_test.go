@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,6 +86,23 @@ func TestUnverifiedActions(t *testing.T) {
 		if got := fmt.Sprint(v.Status.Code); got != want {
 			t.Errorf("%s: %s, want %s", action, v.Status, want)
 		}
+	}
+}
+
+// TestUnverifiedTraced: an explanation sends no probe, and says so.
+func TestUnverifiedTraced(t *testing.T) {
+	t.Parallel()
+	e, _, _ := engine(t, "smtpd_recipient_restrictions = reject_unverified_recipient")
+	v := &verifier{status: verify.Undeliverable, why: "no"}
+	e.deps.Verify = v
+	c := e.Begin()
+	var steps []string
+	c.Trace(func(s Step) { steps = append(steps, s.Rule+": "+s.Outcome) })
+	if got := c.Recipient(t.Context(), stranger()); got.Action == mail.Reject || v.asked != "" {
+		t.Errorf("%+v, asked about %q", got, v.asked)
+	}
+	if want := "reject_unverified_recipient: not asked"; !slices.Contains(steps, want) {
+		t.Errorf("steps %q", steps)
 	}
 }
 

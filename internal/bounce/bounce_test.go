@@ -10,7 +10,6 @@ import (
 	"mime"
 	"mime/multipart"
 	netmail "net/mail"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"postroad/internal/event"
 	"postroad/internal/event/eventtest"
 	"postroad/internal/mail"
+	"postroad/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -214,19 +214,7 @@ func (s *Service) Delay2(r *Report) (mail.QueueID, error) { return s.Delay(conte
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s:\n%s", path, got)
-	}
+	testkit.Golden(t, filepath.Join("testdata", name+".golden"), got, *update)
 }
 
 // checkMIME reads a report with the strict readers of the standard library.

@@ -86,6 +86,8 @@ func TestFindings(t *testing.T) {
 		{"unused", "postscreen_greet_wait = 3s\nslow_destination_rate_delay = 1s\n", stock, nil, []string{
 			"warning unused main.cf:5: slow_destination_rate_delay is set, and master.cf has no service slow",
 			"note unused main.cf:4: postscreen_greet_wait is set, and no service in master.cf runs postscreen"}},
+		{"the same port", "", stock + "127.0.0.1:lmtp inet n - n - - smtpd\n24 inet n - n - - smtpd\n", nil, []string{
+			"error collision master.cf:5: service 24/inet wants an address of service 127.0.0.1:lmtp/inet (DIR/master.cf, line 4)"}},
 		{"twice", "mydestination = a.test, b.test\nvirtual_mailbox_domains = inline:{b.test=x}\nrelay_domains = $mydestination, c.test\n", stock, nil, []string{
 			"warning domain-twice main.cf:5: domain b.test is in mydestination and in virtual_mailbox_domains"}},
 		{"open by network", "mynetworks = 10.0.0.0/8 0.0.0.0/0 [::]/0\n", stock, nil, []string{
@@ -115,6 +117,38 @@ func TestFindings(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(kept, "\n"), strings.Join(tt.want, "\n"))
 			}
 		})
+	}
+}
+
+// TestSeverities: a problem that keeps nothing from working is no error.
+func TestSeverities(t *testing.T) {
+	t.Parallel()
+	cfg, _ := postconf.Parse("/etc/postfix", []byte("myhostname = mx.example.test\n"), []byte(stock), postconf.LoadOptions{})
+	got := map[string]Severity{}
+	for _, f := range Run(cfg, []postconf.Problem{{Text: "one", Fatal: true}, {Text: "two"}, {Text: "three", Note: true}}) {
+		got[f.Text] = f.Severity
+	}
+	if got["one"] != Error || got["two"] != Warning || got["three"] != Note {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestPlaces: where a table stands first, in main.cf or for one service.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	cfg, problems := postconf.Parse("/etc/postfix", []byte("mynetworks = !cidr:/no, cidr:/yes\nvirtual_alias_maps = hash:/v\nmydestination = hash:/v\n"),
+		[]byte("smtp inet n - n - - smtpd\n  -o relay_domains=hash:/r\n"), postconf.LoadOptions{})
+	if postconf.HasFatal(problems) {
+		t.Fatal(problems)
+	}
+	place := Places(cfg)
+	for spec, want := range map[string]string{
+		"cidr:/no": "/etc/postfix/main.cf, line 1", "cidr:/yes": "/etc/postfix/main.cf, line 1", "hash:/v": "/etc/postfix/main.cf, line 2",
+		"hash:/r": "/etc/postfix/master.cf, line 1", "hash:/x": "",
+	} {
+		if got := place(spec); got != want {
+			t.Errorf("%s: %q, want %q", spec, got, want)
+		}
 	}
 }
 

@@ -33,9 +33,10 @@ biff = no
 my_own = 1
 queue_run_delay = 300s
 max_use = 7
-readme_directory = no
+in_flow_delay = 0
+policy_time_limit = 1h
 smtpd_tls_dcert_file = /etc/ssl/dsa.pem
-`), []byte("smtp inet n - n - - smtpd\n  -o "+two+"=pcre:/x\nslow unix - - n - - smtp\n"), postconf.LoadOptions{})
+`), []byte("smtp inet n - n - - smtpd\n  -o "+two+"=pcre:/x\nslow unix - - n - - smtp\npolicy unix - n n - 0 spawn user=nobody argv=/bin/cat\n"), postconf.LoadOptions{})
 	if postconf.HasFatal(problems) {
 		t.Fatal(problems)
 	}
@@ -71,7 +72,7 @@ smtpd_tls_dcert_file = /etc/ssl/dsa.pem
 	if note, told := notes["smtpd_tls_dcert_file"]; !told || note {
 		t.Error("what a site misses is no warning")
 	}
-	if _, told := notes["readme_directory"]; told {
+	if _, told := notes["in_flow_delay"]; told {
 		t.Error("what happens as asked is told")
 	}
 }

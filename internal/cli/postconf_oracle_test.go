@@ -3,17 +3,18 @@
 package cli
 
 import (
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // The larger form: -args -postconf PATH -runs 20000.
@@ -28,14 +29,38 @@ const debianPostconf = "/usr/sbin/postconf"
 
 // changedSince37 tells whether Postfix 3.11 does a run in another way than 3.7: it
 // has options that 3.7 has not, gives files an end of line, adds parameters in the
-// order of their names, and does not crash at a name that is given twice.
-func (c *pcCase) changedSince37() bool {
+// order of their names, does not crash at a name that is given twice, and shows the
+// parameters that are changed.
+func (c *pcCase) changedSince37(changed map[string]bool) bool {
 	option := c.args[0]
-	if strings.ContainsAny(option, "jq") || !strings.HasSuffix(c.main, "\n") || !strings.HasSuffix(c.master, "\n") {
+	short := strings.HasPrefix(option, "-")
+	switch main := !short || !strings.ContainsAny(option, "MPF"); {
+	case short && strings.ContainsAny(option, "jq") || !strings.HasSuffix(c.main, "\n") || !strings.HasSuffix(c.master, "\n"):
+		return true
+	case main && len(c.args) > 2 && (!short || strings.ContainsAny(option, "eX#")), main && strings.Contains(option, "=") && len(c.args) > 1:
 		return true
 	}
-	main := option[0] != '-' || !strings.ContainsAny(option, "MPF")
-	return main && len(c.args) > 2 && (option[0] != '-' || strings.ContainsAny(option, "eX#")) || main && strings.Contains(c.args[0], "=") && len(c.args) > 1
+	return slices.ContainsFunc(c.args, func(arg string) bool { return changed[arg] })
+}
+
+// changedDefaults are the parameters that the Postfix to compare with has not, or with
+// another default than 3.11.
+func changedDefaults(t *testing.T) map[string]bool {
+	t.Helper()
+	empty, dir := pcCase{}, t.TempDir()
+	empty.write(t, dir)
+	text, err := exec.Command(*theirPostconf, "-c", dir, "-d").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := readDefaults(string(text))
+	changed := map[string]bool{}
+	for name, value := range recordedDefaults(t) {
+		if other, known := theirs[name]; (!known || other != value) && !ofHostName(name) {
+			changed[name] = true
+		}
+	}
+	return changed
 }
 
 // release finds mail_version.
@@ -66,20 +91,29 @@ const hostNotFound = "fatal: config variable inet_interfaces: host not found"
 func (c *pcCase) runTheirs(t testing.TB, dir string) string {
 	t.Helper()
 	c.write(t, dir)
-	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(*theirPostconf, append([]string{"-c", dir}, c.args...)...)
 	cmd.Args[0] = "postconf"
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/bin"}
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	code := 0
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			t.Fatal(err)
+	stdout, stderr, code := runTheir(t, cmd)
+	return c.result(t, dir, code, stdout, stderr)
+}
+
+// pcDirs are the directories of a worker.
+type pcDirs struct{ ours, theirs string }
+
+// newPCDirs makes directories for some workers.
+func newPCDirs(t *testing.T) []pcDirs {
+	t.Helper()
+	base, all := t.TempDir(), make([]pcDirs, 24)
+	for i := range all {
+		all[i] = pcDirs{filepath.Join(base, fmt.Sprintf("a%02d", i)), filepath.Join(base, fmt.Sprintf("b%02d", i))}
+		for _, dir := range []string{all[i].ours, all[i].theirs} {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
-		code = exit.ExitCode()
 	}
-	return c.result(t, dir, code, stdout.String(), stderr.String())
+	return all
 }
 
 // TestPostconfSweep runs generated command lines with both and compares all that
@@ -91,63 +125,30 @@ func TestPostconfSweep(t *testing.T) {
 		root = postconfCases
 	}
 	g := newPCGenerator(t, root)
-	base := t.TempDir()
-	numbers := make(chan uint64)
-	var wg sync.WaitGroup
+	dirs := newPCDirs(t)
 	var mu sync.Mutex
 	same, shown, skipped := 0, 0, 0
-	for worker := range 24 { // Postfix waits a second before it ends with an error
-		ours, theirs := filepath.Join(base, fmt.Sprintf("a%02d", worker)), filepath.Join(base, fmt.Sprintf("b%02d", worker))
-		for _, dir := range []string{ours, theirs} {
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
+	installed, changed := *theirPostconf == debianPostconf, changedDefaults(t)
+	spread(len(dirs), *pcFirst, *pcRuns, func(worker int, n uint64) {
+		c := g.run(n)
+		got, want := c.runOurs(t, dirs[worker].ours), c.runTheirs(t, dirs[worker].theirs)
+		mu.Lock()
+		defer mu.Unlock()
+		if c.apart() || installed && c.changedSince37(changed) || strings.Contains(want, hostNotFound) {
+			skipped++
+		} else if installed && like37(got) == like37(want) || got == want {
+			same++
+		} else if shown++; shown <= 40 {
+			t.Errorf("run %d (%s): postconf %q\n%s", n, c.config, c.args, testkit.Parted(got, want))
+			if *pcRuns == 1 {
+				t.Logf("%s\n=====\n%s\n=====\n%s\n=====\n%s", c.main, c.master, got, want)
 			}
 		}
-		// goroutine: ends when numbers is closed.
-		wg.Go(func() {
-			for n := range numbers {
-				c := g.run(n)
-				got, want := c.runOurs(t, ours), c.runTheirs(t, theirs)
-				mu.Lock()
-				installed := *theirPostconf == debianPostconf
-				if installed && c.changedSince37() {
-					skipped++
-				} else if installed && like37(got) == like37(want) || got == want || strings.Contains(want, hostNotFound) {
-					same++
-				} else if shown++; shown <= 40 {
-					t.Errorf("run %d (%s): postconf %q\n%s", n, c.config, c.args, firstDifference(got, want))
-					if *pcRuns == 1 {
-						t.Logf("%s\n=====\n%s\n=====\n%s\n=====\n%s", c.main, c.master, got, want)
-					}
-				}
-				mu.Unlock()
-			}
-		})
+	})
+	t.Logf("%d of %d runs agree; %d are not compared", same, *pcRuns-uint64(skipped), skipped)
+	if same == 0 {
+		t.Error("nothing was compared")
 	}
-	for n := range *pcRuns {
-		numbers <- *pcFirst + n
-	}
-	close(numbers)
-	wg.Wait()
-	t.Logf("%d of %d runs agree; Postfix 3.7 does %d in another way", same, *pcRuns-uint64(skipped), skipped)
-}
-
-// firstDifference shows where two texts part.
-func firstDifference(got, want string) string {
-	g, w := bytes.Split([]byte(got), []byte("\n")), bytes.Split([]byte(want), []byte("\n"))
-	for i := range max(len(g), len(w)) {
-		var a, b []byte
-		if i < len(g) {
-			a = g[i]
-		}
-		if i < len(w) {
-			b = w[i]
-		}
-		if !bytes.Equal(a, b) || i >= len(g) || i >= len(w) {
-			return fmt.Sprintf("got  %q\nwant %q", bytes.Join(g[max(0, i-1):min(len(g), i+2)], []byte("\n")), bytes.Join(w[max(0, i-1):min(len(w), i+2)], []byte("\n")))
-		}
-	}
-	return "the same"
 }
 
 // pcRecord makes TestPostconfRecord write what Postfix 3.11 does.
@@ -161,29 +162,16 @@ func TestPostconfRecord(t *testing.T) {
 		return
 	}
 	g := newPCGenerator(t, postconfCases)
-	base := t.TempDir()
+	dirs, base := newPCDirs(t), t.TempDir()
 	lines := make([]string, pcRelease)
-	var wg sync.WaitGroup
-	for worker := range 24 {
-		ours, theirs := filepath.Join(base, fmt.Sprintf("a%02d", worker)), filepath.Join(base, fmt.Sprintf("b%02d", worker))
-		for _, dir := range []string{ours, theirs} {
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
+	spread(len(dirs), 0, pcRelease, func(worker int, n uint64) {
+		c := g.run(n)
+		lines[n] = "-"
+		want := c.runTheirs(t, dirs[worker].theirs)
+		if !c.ofHost() && !strings.Contains(want, hostNotFound) {
+			lines[n] = digest(want)
 		}
-		// goroutine: ends when it has done its share of the runs.
-		wg.Go(func() {
-			for n := uint64(worker); n < pcRelease; n += 24 {
-				c := g.run(n)
-				lines[n] = "-"
-				want := c.runTheirs(t, theirs)
-				if !c.ofHost() && !strings.Contains(want, hostNotFound) {
-					lines[n] = digest(want)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	})
 	if err := os.WriteFile("testdata/postconf/release.txt", []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -58,12 +57,7 @@ func TestPostconfRelease(t *testing.T) {
 		t.Fatalf("%d runs are recorded, want %d", len(want), pcRelease)
 	}
 	g := newPCGenerator(t, postconfCases)
-	base := t.TempDir()
-	// Messages quote the path, so its length counts.
-	dir := filepath.Join(base, "case")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	same, wrong := 0, 0
 	for n := range uint64(pcRelease) {
 		c := g.run(n)
@@ -88,22 +82,13 @@ func TestPostconfRelease(t *testing.T) {
 // values that depend on the host.
 func TestPostconfDefaults(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("testdata/postconf/defaults.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " =")
-		want[name] = value
-	}
+	want := recordedDefaults(t)
 	dir := t.TempDir()
 	empty := pcCase{}
 	empty.write(t, dir)
 	_, out := runPostconfWith(dir, "-d")
 	seen := 0
-	for line := range strings.Lines(out) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " =")
+	for name, value := range readDefaults(out) {
 		theirs, known := want[name]
 		delete(want, name)
 		seen++
@@ -121,6 +106,26 @@ func TestPostconfDefaults(t *testing.T) {
 		t.Errorf("%s is missing", name)
 	}
 	t.Logf("%d parameters", seen)
+}
+
+// recordedDefaults are those of Postfix 3.11.6.
+func recordedDefaults(t testing.TB) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile("testdata/postconf/defaults.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readDefaults(string(data))
+}
+
+// readDefaults reads what "postconf -d" prints.
+func readDefaults(text string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " =")
+		out[name] = value
+	}
+	return out
 }
 
 // ofHostName tells whether the default of a parameter is computed from the host.

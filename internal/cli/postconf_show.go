@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"postroad/internal/postconf"
@@ -19,13 +20,26 @@ func (p *postconfCmd) load() error {
 	}
 	cfg, problems := postconf.Load(p.dir, opt)
 	p.cfg = cfg
+	if p.mode&pcMain == 0 {
+		// Postfix reads master.cf first then.
+		ofMain := func(problem postconf.Problem) int {
+			if problem.File == cfg.MasterFile || isMissing(problem, cfg.MasterFile) {
+				return 0
+			}
+			return 1
+		}
+		slices.SortStableFunc(problems, func(a, b postconf.Problem) int { return ofMain(a) - ofMain(b) })
+	}
 	for _, problem := range problems {
-		// The parameters are shown without master.cf too.
 		if strings.HasPrefix(problem.Text, "malformed compatibility level") {
+			if !p.readsLevel() {
+				continue
+			}
 			p.Warnf("%s", problem.Text)
 			return errors.New("macro processing error")
 		}
-		noMaster := problem.File == "" && strings.HasPrefix(problem.Text, "open "+cfg.MasterFile+":")
+		// The parameters are shown without master.cf too.
+		noMaster := isMissing(problem, cfg.MasterFile)
 		if problem.Fatal && isSyntax(problem) && (!noMaster || p.mode&pcMain == 0) {
 			return errors.New(fatalText(cfg, problem))
 		}
@@ -46,19 +60,33 @@ func (p *postconfCmd) load() error {
 			p.Warnf("%s: %s", w.File, w.Text)
 		}
 	}
-	for _, problem := range p.usage.ClientFiles() {
-		if problem.Fatal {
-			return errors.New(problem.Error())
-		}
-		p.Warnf("%s", problem.Error())
-	}
 	for _, problem := range p.usage.Errors() {
 		p.Warnf("%s", problem.Error())
 	}
 	if len(p.usage.Errors()) > 0 {
 		return errors.New("macro processing error")
 	}
+	for _, problem := range p.usage.ClientFiles() {
+		if problem.Fatal {
+			return errors.New(problem.Error())
+		}
+		p.Warnf("%s", problem.Error())
+	}
 	return nil
+}
+
+// isMissing reports whether a problem is that a file cannot be opened.
+func isMissing(problem postconf.Problem, file string) bool {
+	return problem.File == "" && strings.HasPrefix(problem.Text, "open "+file+":")
+}
+
+// readsLevel tells whether compatibility_level counts for what is shown: for expanded
+// values, and for the default of mynetworks, which is computed before all others.
+func (p *postconfCmd) readsLevel() bool {
+	v := p.cfg.View(nil)
+	_, _, networks := v.Raw("mynetworks")
+	_, _, style := v.Raw("mynetworks_style")
+	return p.mode&pcExpand != 0 || !networks && !style
 }
 
 // isSyntax reports whether postconf itself stops at a problem: it shows values

@@ -1,16 +1,14 @@
 package cli
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// updatePostconf makes the tests of postconf write their golden files.
-var updatePostconf = flag.Bool("update-postconf", false, "write the golden files of postconf")
+	"postroad/internal/testkit"
+)
 
 // postconfCases is where the configurations for the tests are.
 const postconfCases = "../postconf/testdata/configs"
@@ -62,6 +60,9 @@ func TestPostconfShow(t *testing.T) {
 		{"oldnames", "-n"},
 		{"level0", "-x append_dot_mydomain relay_domains mynetworks_style smtpd_relay_restrictions"},
 		{"level0", "-x -o compatibility_level=3.11 append_dot_mydomain relay_domains mynetworks_style smtpd_relay_restrictions"},
+		{"level0", "-o compatibility_level=2?x -h biff"},
+		{"level0", "-o compatibility_level=2?x -o mynetworks=1.2.3.4 -h biff"},
+		{"level0", "-o compatibility_level=2?x -o mynetworks_style=host -x -h relay_domains"},
 		{"level0", "-d mail_version nosuch virtual_maps"},
 		{"level0", "-l"},
 		{"level0", "-a"},
@@ -89,30 +90,28 @@ func TestPostconfShow(t *testing.T) {
 			fmt.Fprintf(&b, "exit %d\n", code)
 		}
 	}
-	comparePostconf(t, "testdata/postconf/show.txt", b.String())
+	testkit.Golden(t, "testdata/postconf/show.txt", b.String(), *update)
 }
 
-// comparePostconf compares text with a golden file.
-func comparePostconf(t *testing.T, file, got string) {
-	t.Helper()
-	if *updatePostconf {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+// TestPostconfFiles: a service that master(8) would not start is shown all the same;
+// master.cf is read first when nothing of main.cf is to be shown.
+func TestPostconfFiles(t *testing.T) {
+	for _, test := range []struct{ main, master, option, want string }{
+		{"compatibility_level = 3.11\n", "smtp inet y - n - - smtpd\n", "-M", "smtp       inet  y       -       n       -       -       smtpd\n"},
+		{"broken\n", "  stray\n", "-M", "postconf: warning: DIR/master.cf: logical line must not start with whitespace: \"  stray\"\n" +
+			"postconf: fatal: DIR/main.cf, line 1: missing '=' after attribute name: \"broken\"\n"},
+		{"broken\n", "  stray\n", "-n", "postconf: fatal: DIR/main.cf, line 1: missing '=' after attribute name: \"broken\"\n"},
+		{"broken\n", "broken\n", "-F", "postconf: fatal: file DIR/master.cf: line 1: bad field count\n"},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"main.cf": test.main, "master.cf": test.master} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			t.Fatalf("%s, line %d:\ngot  %s\nwant %s", file, i+1, g[i], w[i])
+		if _, out := runPostconfWith(dir, test.option); out != test.want {
+			t.Errorf("%+v: %s", test, out)
 		}
-	}
-	if len(g) != len(w) {
-		t.Errorf("%s: %d lines, want %d", file, len(g), len(w))
 	}
 }
 
@@ -130,6 +129,8 @@ func TestPostconfEdit(t *testing.T) {
 		{[]string{"-#", "relayhost"}, "main.cf", "# names\nmyhostname = a.example\n#relayhost = x\n", 0, 0},
 		{[]string{"-X", "relayhost", "nosuch"}, "main.cf", "# names\nmyhostname = a.example\n", 0, 0},
 		{[]string{"-e", "relayhost=y", "broken"}, "main.cf", main, 1, 1},
+		{[]string{"-e", "a=1", "a=2", "broken"}, "main.cf", main, 1, 2},
+		{[]string{"-X", "relayhost "}, "main.cf", main, 0, 0},
 		{[]string{"-e", "x y=1"}, "main.cf", main, 1, 1},
 		{[]string{"-M", "smtp/inet=smtp inet n - y - - smtpd -v"}, "master.cf", "smtp       inet  n       -       y       -       -       smtpd -v\n", 0, 0},
 		{[]string{"-MX", "smtp/inet"}, "master.cf", "", 0, 0},
@@ -137,6 +138,7 @@ func TestPostconfEdit(t *testing.T) {
 		{[]string{"-F", "smtp/inet/process_limit=5"}, "master.cf", "smtp       inet  n       -       n       -       5       smtpd\n", 0, 0},
 		{[]string{"-P", "smtp/inet/a=b"}, "master.cf", "smtp       inet  n       -       n       -       -       smtpd -o a=b\n", 0, 0},
 		{[]string{"-P", "nosuch/inet/a=b"}, "master.cf", master, 0, 1},
+		{[]string{"-M", "smtp/inet=smtp inet n - n - - smtpd -o {a=b"}, "master.cf", "smtp       inet  n       -       n       -       -       smtpd -o a=b\n", 0, 1},
 		{[]string{"-M", "smtp/inet=bad"}, "master.cf", master, 1, 1},
 	} {
 		dir := t.TempDir()

@@ -21,6 +21,7 @@ var memcacheSteps = []string{
 	"postmap -q - memcache:DIR/FILE < k1\nnone\nx:y\n", "postmap -d - memcache:DIR/FILE < k1\nnone\n", "postmap -q k1 memcache:DIR/FILE",
 	"postmap -d k1 memcache:DIR/FILE", "postmap -d x_y memcache:DIR/FILE", "postmap -d key5 memcache:DIR/FILE", "postmap -q key5 memcache:DIR/FILE",
 	"postmap memcache:DIR/FILE",
+	"postmap -i memcache:DIR/FILE < m1 v1\n", "postmap -d m1 hash:DIR/text", "postmap -d m1 memcache:DIR/FILE", "postmap -q m1 memcache:DIR/FILE",
 }
 
 // memcacheFiles are client settings: without a table behind, and with one that can be
@@ -67,24 +68,12 @@ func memcacheText(t *testing.T, step func(dir, step string) string) string {
 // of -mapsbin. Debian's Postfix has no -i for this type, so what 3.11 says is in a file.
 func TestPostmapMemcache(t *testing.T) {
 	t.Parallel()
-	const path = "testdata/postmap_memcache.golden"
 	got := memcacheText(t, runMapStep)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
+	testkit.Golden(t, "testdata/postmap_memcache.golden", got, *update)
 	if *mapSbin == "/usr/sbin" {
 		return
 	}
 	if theirs := memcacheText(t, func(dir, step string) string { return theirStep(t, dir, step) }); got != theirs {
-		t.Errorf("we say\n%s\nPostfix says\n%s", got, theirs)
+		t.Errorf("Postfix says otherwise: %s", testkit.Parted(got, theirs))
 	}
 }

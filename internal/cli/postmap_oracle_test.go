@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"bytes"
-	"os/exec"
 	"strings"
 	"testing"
 )
@@ -20,22 +18,7 @@ func TestPostmapLikePostfix(t *testing.T) {
 	theirs, ours := mapStage(t), mapStage(t)
 	same := 0
 	for _, step := range mapSteps {
-		words, stdin := mapWords(theirs, step)
-		cmd := exec.Command("/usr/sbin/"+words[0], words[1:]...)
-		cmd.Stdin = strings.NewReader(stdin)
-		cmd.Env = []string{"MAIL_CONFIG=" + theirs, "PATH=/usr/sbin:/usr/bin:/bin"}
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		code := 0
-		if err := cmd.Run(); err != nil {
-			exit, ok := err.(*exec.ExitError)
-			if !ok {
-				t.Fatal(err)
-			}
-			code = exit.ExitCode()
-		}
-		want := mapResult(theirs, step, stdout.String(), since311.Replace(stderr.String()), code)
-		got := runMapStep(ours, step)
+		want, got := theirStep(t, theirs, step), runMapStep(ours, step)
 		if got != want {
 			t.Errorf("Postfix says\n%swe say\n%s", want, got)
 			continue

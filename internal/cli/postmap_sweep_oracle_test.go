@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -183,21 +181,11 @@ func theirStep(t *testing.T, dir, step string) string {
 	cmd.Args[0] = words[0]
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = []string{"MAIL_CONFIG=" + dir, "PATH=/usr/sbin:/usr/bin:/bin"}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	code := 0
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			t.Error(err)
-		}
-		code = exit.ExitCode()
-	}
-	said := stderr.String()
+	out, said, code := runTheir(t, cmd)
 	if *mapSbin == "/usr/sbin" {
 		said = since311.Replace(said)
 	}
-	return mapResult(dir, step, stdout.String(), said, code)
+	return mapResult(dir, step, out, said, code)
 }
 
 // TestPostmapSweep runs generated sequences of postmap, postalias and newaliases with
@@ -205,39 +193,29 @@ func theirStep(t *testing.T, dir, step string) string {
 func TestPostmapSweep(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
-	numbers := make(chan uint64)
-	var wg sync.WaitGroup
 	var mu sync.Mutex
 	same, wrong := 0, 0
-	for range 16 { // Postfix waits a second before it ends with an error
-		// goroutine: ends when numbers is closed.
-		wg.Go(func() {
-			for n := range numbers {
-				ours, theirs := filepath.Join(base, fmt.Sprintf("a%d", n)), filepath.Join(base, fmt.Sprintf("b%d", n))
-				for _, dir := range []string{ours, theirs} {
-					r := &mapRand{Rand: rand.New(rand.NewPCG(n, 7))}
-					r.stage(t, dir)
-				}
-				r := &mapRand{Rand: rand.New(rand.NewPCG(n, 8))}
-				for _, step := range r.steps(10) {
-					want := theirStep(t, theirs, step)
-					want = mapTime.ReplaceAllString(want, "$1")
-					got := mapTime.ReplaceAllString(runMapStep(ours, step), "$1")
-					mu.Lock()
-					if got == want {
-						same++
-					} else if wrong++; wrong <= 30 {
-						t.Errorf("sequence %d: Postfix says\n%swe say\n%s", n, want, got)
-					}
-					mu.Unlock()
-				}
+	spread(16, *mapFirst, *mapStages, func(_ int, n uint64) {
+		ours, theirs := filepath.Join(base, fmt.Sprintf("a%d", n)), filepath.Join(base, fmt.Sprintf("b%d", n))
+		for _, dir := range []string{ours, theirs} {
+			r := &mapRand{Rand: rand.New(rand.NewPCG(n, 7))}
+			r.stage(t, dir)
+		}
+		r := &mapRand{Rand: rand.New(rand.NewPCG(n, 8))}
+		for _, step := range r.steps(10) {
+			want := mapTime.ReplaceAllString(theirStep(t, theirs, step), "$1")
+			got := mapTime.ReplaceAllString(runMapStep(ours, step), "$1")
+			mu.Lock()
+			if got == want {
+				same++
+			} else if wrong++; wrong <= 30 {
+				t.Errorf("sequence %d: Postfix says\n%swe say\n%s", n, want, got)
 			}
-		})
-	}
-	for n := range *mapStages {
-		numbers <- *mapFirst + n
-	}
-	close(numbers)
-	wg.Wait()
+			mu.Unlock()
+		}
+	})
 	t.Logf("%d of %d steps agree", same, same+wrong)
+	if same == 0 {
+		t.Error("nothing was compared")
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postroad/internal/testkit"
 )
 
 // mapFiles are what the steps work on.
@@ -139,20 +141,7 @@ func mapText(t *testing.T) string {
 
 func TestPostmap(t *testing.T) {
 	t.Parallel()
-	const path = "testdata/postmap.golden"
-	got := mapText(t)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs; got:\n%s", path, got)
-	}
+	testkit.Golden(t, "testdata/postmap.golden", mapText(t), *update)
 }
 
 // TestPostmapJSON checks the option that Postfix has since 3.11.

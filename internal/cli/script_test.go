@@ -20,6 +20,7 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/maildrop"
 	"postroad/internal/postconf"
+	"postroad/internal/testkit"
 )
 
 // update makes tests write their golden files.
@@ -55,17 +56,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := newStage(t).script(string(want))
-			if got == string(want) {
-				return
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			t.Errorf("%s differs; got:\n%s", file, got)
+			testkit.Golden(t, file, newStage(t).script(string(want)), *update)
 		})
 	}
 }
@@ -240,6 +231,9 @@ func (s *stage) drops(out *strings.Builder) {
 			}
 		}
 		fmt.Fprintf(out, " envid=%q ret=%d verp=%q encoding=%q trace=%t probe=%t\n", env.EnvID, env.Ret, env.VERP, env.Encoding, env.Trace, env.Probe)
+		if env.SMTPUTF8 || env.RequireTLS {
+			fmt.Fprintf(out, "  smtputf8=%t requiretls=%t\n", env.SMTPUTF8, env.RequireTLS)
+		}
 		fmt.Fprintf(out, "  %q\n", content.String())
 		if err := d.Remove(); err != nil {
 			s.t.Fatal(err)
@@ -324,7 +318,7 @@ func (q *fakeQueue) Cat(_ context.Context, id mail.QueueID) (*control.Message, e
 	at := time.Date(2026, 11, 2, 3, 45, 56, 0, time.Local)
 	return &control.Message{
 		Queue: "deferred", Done: []bool{true, false}, Content: text("Subject: cat\r\nX-Long: a\r\n b\r\n\r\nbody 1\r\n\r\nbody 2\r\n"),
-		Envelope: &mail.Envelope{ID: id, Sender: "dead@b.test", Arrived: at, Origin: mail.OriginSMTP,
+		Envelope: &mail.Envelope{ID: id, RequireTLS: true, Sender: "dead@b.test", Arrived: at, Origin: mail.OriginSMTP,
 			Client: mail.ClientFacts{Name: "unknown", Addr: "192.0.2.1", Port: "1234", Helo: "h", Proto: "ESMTP", RewriteContext: "remote"},
 			Recipients: []mail.Recipient{
 				{Address: "a@x.test", Original: "a@x.test", ORCPT: "rfc822;a@x.test", Notify: mail.NotifyNever},
@@ -347,7 +341,7 @@ func (q *fakeQueue) Reload(context.Context) error { return nil }
 func (q *fakeQueue) Stop(context.Context) error   { return nil }
 
 func (*fakeQueue) Limits(_ context.Context, sel control.LimitSelection, yield func(*control.Limit) error) error {
-	if sel.Key != "" && sel.Key != "alice" {
+	if sel.Key != "" && sel.Key != "alice" || sel.Rule != "" && sel.Rule != "out" {
 		return nil
 	}
 	return yield(&control.Limit{Rule: "out", Key: "alice", Used: []control.LimitUse{{Per: time.Hour, Used: 3}, {Per: 24 * time.Hour, Used: 40}}})

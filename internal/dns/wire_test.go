@@ -2,7 +2,6 @@ package dns
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,17 +11,15 @@ import (
 	"time"
 
 	wire "github.com/miekg/dns"
+
+	"postroad/internal/testkit"
 )
 
 // TestOverSockets asks a real server on loopback over UDP and, for a long
 // answer, TCP.
 func TestOverSockets(t *testing.T) {
 	t.Parallel()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
+	pc, l, err := testkit.ListenBoth("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,13 @@ package event
 
 import (
 	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"postroad/internal/mail"
+	"postroad/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -70,19 +70,7 @@ func TestLines(t *testing.T) {
 	for _, c := range cases {
 		b.WriteString("# " + c.name + "\n" + string(c.e.AppendText(nil)) + "\n")
 	}
-	golden := filepath.Join("testdata", "lines.golden")
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.String() != string(want) {
-		t.Errorf("lines differ from %s:\n%s", golden, b.String())
-	}
+	testkit.Golden(t, filepath.Join("testdata", "lines.golden"), b.String(), *update)
 }
 
 func TestMetricsCount(t *testing.T) {

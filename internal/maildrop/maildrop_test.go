@@ -46,7 +46,7 @@ var full = Envelope{
 		{Address: "other", Notify: mail.NotifyNever},
 		{Address: "plain"},
 	},
-	EnvID: "envid1", Ret: mail.RetHeaders, VERP: "+=", Encoding: "8bit", Trace: true,
+	EnvID: "envid1", Ret: mail.RetHeaders, VERP: "+=", Encoding: "8bit", Trace: true, RequireTLS: true,
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -114,6 +114,14 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("uid %d", d.UID)
 			}
 		})
+	}
+}
+
+// TestSenderOptions: the numbers are those of Postfix, which files and postcat show.
+func TestSenderOptions(t *testing.T) {
+	t.Parallel()
+	if got := [...]int{SenderOptions(true, false, false), SenderOptions(false, true, false), SenderOptions(false, false, true)}; got != [...]int{1, 16, 32} {
+		t.Errorf("%d", got)
 	}
 }
 

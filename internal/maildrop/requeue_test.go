@@ -25,7 +25,7 @@ func (c text) Open() (io.ReadCloser, error) { return io.NopCloser(strings.NewRea
 func queued() *mail.Envelope {
 	return &mail.Envelope{
 		ID: "E6BA653A086A", Sender: "s@x.test", Arrived: time.Unix(1_795_000_000, 123_000), EnvID: "id+2B", Ret: mail.RetHeaders,
-		SMTPUTF8: true, EightBit: true, VERP: "+=", FullName: "Full Name", Trace: true,
+		SMTPUTF8: true, RequireTLS: true, EightBit: true, VERP: "+=", FullName: "Full Name", Trace: true,
 		Recipients: []mail.Recipient{
 			{Address: "b@remote.test", Original: "a@v.test", ORCPT: "rfc822;orig@v.test", Notify: mail.NotifyDelay | mail.NotifySuccess},
 			{Address: "a b@remote.test", Original: "a b@remote.test", ORCPT: "rfc822;x", Notify: mail.NotifyNever},
@@ -67,7 +67,7 @@ func TestRequeue(t *testing.T) {
 	if back == nil || back.ID != want.ID || back.Client != want.Client || !env.Queued.Equal(want.Arrived) {
 		t.Fatalf("returned %+v at %v", back, env.Queued)
 	}
-	if env.Sender != want.Sender || env.EnvID != want.EnvID || env.Ret != want.Ret || !env.SMTPUTF8 || env.Encoding != "8bit" ||
+	if env.Sender != want.Sender || env.EnvID != want.EnvID || env.Ret != want.Ret || !env.SMTPUTF8 || !env.RequireTLS || env.Encoding != "8bit" ||
 		env.VERP != want.VERP || env.FullName != want.FullName || !env.Trace || env.Probe {
 		t.Errorf("envelope %+v", env)
 	}
@@ -79,7 +79,8 @@ func TestRequeue(t *testing.T) {
 		t.Errorf("recipients %+v", rcpts)
 	}
 	m, err := Peek(dir, string(want.ID))
-	if err != nil || !reflect.DeepEqual(m.Envelope.Recipients, want.Recipients) || m.Envelope.Client != want.Client || m.Content.Size() != int64(len(content)) {
+	if err != nil || !reflect.DeepEqual(m.Envelope.Recipients, want.Recipients) || m.Envelope.Client != want.Client || m.Content.Size() != int64(len(content)) ||
+		!m.Envelope.SMTPUTF8 || !m.Envelope.RequireTLS {
 		t.Errorf("Peek: %+v, %v", m, err)
 	}
 }

@@ -105,6 +105,7 @@ func TestFoldedStartFailures(t *testing.T) {
 		"server":   {"fake_fails = broken\n", "", "cannot start: broken"},
 		"port":     {"", "127.0.0.1:nosuchport inet n - n - - smtpd\n", "nosuchport"},
 		"host":     {"", "no-such-host.invalid:2525 inet n - n - - smtpd\n", "host not found: no-such-host.invalid"},
+		"format":   {"info_log_address_format = odd\n", "", `invalid parameter setting "info_log_address_format = odd"`},
 		"logfile":  {"maillog_file_prefixes = /elsewhere\n", "", "does not match any prefix"},
 		"protocol": {"inet_protocols = ipv6\n", "", "no address of inet_protocols"},
 	}

@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"postroad/internal/postconf"
+	"postroad/internal/testkit"
 )
 
 func TestLock(t *testing.T) {
@@ -73,6 +77,29 @@ func TestEndpoints(t *testing.T) {
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%q: %v, want %v", tt.master, got, tt.want)
 		}
+	}
+}
+
+// TestWindowSize: tcp_windowsize is for what listens.
+func TestWindowSize(t *testing.T) {
+	t.Parallel()
+	cfg, problems := postconf.Parse("/etc/postfix", []byte("inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\ntcp_windowsize = 30000\n"),
+		[]byte(fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\n", testkit.FreePort(t))), postconf.LoadOptions{})
+	if postconf.HasFatal(problems) {
+		t.Fatal(problems)
+	}
+	list, err := endpoints(cfg, fakeProgram().Serves)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	f, err := bindOne(list[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	// The kernel doubles the number (socket(7)).
+	if n, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_RCVBUF); n != 60000 || err != nil {
+		t.Errorf("the buffer has %d bytes, %v", n, err)
 	}
 }
 

@@ -152,8 +152,8 @@ const maxKeyTable = 1 << 20
 func keyTables(specs []string) []string {
 	var all []string
 	for _, spec := range specs {
-		kind, path, _ := strings.Cut(spec, ":")
-		if !filepath.IsAbs(path) || kind == "inline" {
+		_, path, _ := strings.Cut(spec, ":")
+		if !filepath.IsAbs(path) {
 			continue
 		}
 		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)

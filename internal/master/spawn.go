@@ -220,9 +220,10 @@ func (r *spawner) adopt(p *spawnPlan) {
 	for socket, s := range p.want {
 		if l := r.running[socket]; l != nil {
 			l.service.Store(s)
+			poke(l.wake) // its limit may be higher now
 			continue
 		}
-		l := &spawnListener{start: r.start, ln: p.fresh[socket], ended: make(chan struct{}, 1), children: map[int]*command{}}
+		l := &spawnListener{start: r.start, ln: p.fresh[socket], wake: make(chan struct{}, 1), children: map[int]*command{}}
 		l.service.Store(s)
 		if r.running == nil {
 			r.running = map[spawnSocket]*spawnListener{}

@@ -110,27 +110,46 @@ missing unix - n n - 0 spawn user=USER argv=/no/such/program
 	}
 }
 
+// spawnTalker connects to a service that runs cat(1) and says something.
+func spawnTalker(t *testing.T, path, text string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// readByte waits for a byte.
+func readByte(t *testing.T, conn net.Conn, want byte) {
+	t.Helper()
+	buf := make([]byte, 1)
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, buf); err != nil || buf[0] != want {
+		t.Errorf("the client got %q, %v, want %q", buf, err, want)
+	}
+}
+
+// spawnWaiting takes the one command of a service, and returns the client that waits
+// for the next.
+func spawnWaiting(t *testing.T, path string) net.Conn {
+	t.Helper()
+	readByte(t, spawnTalker(t, path, "x"), 'x')
+	return spawnTalker(t, path, "y")
+}
+
 // spawnOneAtATime: the process limit makes the second client wait for the first.
 func spawnOneAtATime(t *testing.T, path string) {
 	t.Helper()
-	first, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(first, "x"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	second, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Close()
-	if _, err := io.WriteString(second, "y"); err != nil {
-		t.Fatal(err)
-	}
+	first := spawnTalker(t, path, "x")
+	readByte(t, first, 'x')
+	second := spawnTalker(t, path, "y")
 	buf := make([]byte, 1)
 	if err := second.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
@@ -139,23 +158,20 @@ func spawnOneAtATime(t *testing.T, path string) {
 		t.Error("two commands run at a time")
 	}
 	first.Close()
-	if err := second.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(second, buf); err != nil || buf[0] != 'y' {
-		t.Errorf("the second client got %q, %v", buf, err)
-	}
+	readByte(t, second, 'y')
 }
 
 // TestSpawnReload: services come, change and go.
 func TestSpawnReload(t *testing.T) {
 	t.Parallel()
-	s := spawnSite(t, "a unix - n n - 0 spawn user=USER argv=echo 1\nb unix - n n - 0 spawn user=USER argv=echo b\n")
+	s := spawnSite(t, "a unix - n n - 0 spawn user=USER argv=echo 1\nb unix - n n - 0 spawn user=USER argv=echo b\n"+
+		"one unix - n n - 1 spawn user=USER argv=cat\n")
 	reload, stop := runFolded(t, s)
 	private := func(name string) string { return filepath.Join(s.dir, "queue", "private", name) }
 	if out, err := talk(t, private("b"), ""); out != "b\n" || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
+	waiting := spawnWaiting(t, private("one"))
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +181,8 @@ func TestSpawnReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write("master.cf", string(text)+"a unix - n n - 0 spawn user="+me.Username+" argv=echo 2\nc unix - n n - 0 spawn user="+me.Username+" argv=echo c\n")
+	s.write("master.cf", string(text)+"a unix - n n - 0 spawn user="+me.Username+" argv=echo 2\nc unix - n n - 0 spawn user="+me.Username+" argv=echo c\n"+
+		"one unix - n n - 2 spawn user="+me.Username+" argv=cat\n")
 	reload <- struct{}{}
 	eventually(t, "the new service answers", func() bool { out, _ := talk(t, private("c"), ""); return out == "c\n" })
 	if out, err := talk(t, private("a"), ""); out != "2\n" || err != nil {
@@ -174,6 +191,7 @@ func TestSpawnReload(t *testing.T) {
 	if _, err := talk(t, private("b"), ""); err == nil {
 		t.Error("a service that is gone answers")
 	}
+	readByte(t, waiting, 'y') // the limit is higher now
 	if err := stop(); err != nil {
 		t.Error(err)
 	}

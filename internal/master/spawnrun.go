@@ -21,8 +21,9 @@ type spawnListener struct {
 	start   starter
 	ln      net.Listener
 	service atomic.Pointer[spawnService]
-	// ended wakes serve when a command has ended.
-	ended chan struct{}
+	// wake tells serve that one more command may run: one has ended, the limit
+	// has changed, or the service is closed.
+	wake chan struct{}
 
 	mu       sync.Mutex
 	closed   bool
@@ -34,7 +35,7 @@ type spawnListener struct {
 func (l *spawnListener) serve() {
 	for {
 		for l.full() {
-			<-l.ended
+			<-l.wake
 		}
 		conn, err := l.ln.Accept()
 		if err != nil {
@@ -98,7 +99,7 @@ func (l *spawnListener) forget(c *command) {
 	l.mu.Lock()
 	delete(l.children, c.pid)
 	l.mu.Unlock()
-	poke(l.ended)
+	poke(l.wake)
 }
 
 // overdue kills a command that takes too long, with all that it started.
@@ -131,7 +132,7 @@ func (l *spawnListener) close() {
 	for pid := range l.children {
 		_ = syscall.Kill(-pid, syscall.SIGTERM)
 	}
-	poke(l.ended)
+	poke(l.wake)
 }
 
 // blockingFile is the socket of a connection as programs expect it.

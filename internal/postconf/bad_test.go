@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // TestBad compares the problems of each file in testdata/bad with the list beside
@@ -35,7 +37,7 @@ func TestBad(t *testing.T) {
 				}
 				fmt.Fprintf(&b, "%s: %v\n", kind, p)
 			}
-			golden(t, strings.TrimSuffix(file, ".cf")+".want", b.String())
+			testkit.Golden(t, strings.TrimSuffix(file, ".cf")+".want", b.String(), *update)
 		})
 	}
 }

@@ -74,7 +74,7 @@ func (c *clientFile) unused(data []byte) []Problem {
 	values := map[string]string{}
 	var names []string
 	for _, l := range logicalLines(data, func(line int, text string) {
-		out = append(out, Problem{Origin: Origin{c.path, line}, Text: "logical line must not start with whitespace: \"" + startOf(text) + "\""})
+		out = append(out, Problem{Origin: Origin{c.path, line}, Text: "logical line must not start with whitespace: \"" + stray(text) + "\""})
 	}) {
 		name, value, why := splitNameValue(l.text)
 		if why != "" {
@@ -97,11 +97,24 @@ func (c *clientFile) unused(data []byte) []Problem {
 	return out
 }
 
+// stray returns the beginning of a line that belongs to no setting, or dots when it
+// may be a secret.
+func stray(text string) string {
+	name, value, why := splitNameValue(text)
+	if why != "" || hidden(name, value) == dots {
+		return dots
+	}
+	return startOf(text)
+}
+
+// dots stand for a secret.
+const dots = "..."
+
 // hidden returns a value for a message, or dots when it looks like a secret.
 func hidden(name, value string) string {
 	for _, word := range [...]string{"pass", "pw", "secret", "uri", "key"} {
 		if strings.Contains(strings.ToLower(name), word) {
-			return "..."
+			return dots
 		}
 	}
 	return oneLine(value)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postroad/internal/testkit"
 )
 
 // TestCorpus compares what we print for the configurations in the folder that
@@ -107,7 +109,7 @@ func warningLines(c *Config) []string {
 func compareLines(t *testing.T, file string, got []string) {
 	t.Helper()
 	if *update && strings.HasPrefix(file, "testdata") {
-		golden(t, file, strings.Join(append(got, ""), "\n"))
+		testkit.Golden(t, file, strings.Join(append(got, ""), "\n"), true)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -126,23 +128,6 @@ func compareLines(t *testing.T, file string, got []string) {
 		slices.Sort(got)
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%s:\n%s", file, firstDifference(got, want))
+		t.Errorf("%s: %s", file, testkit.Parted(strings.Join(got, "\n"), strings.Join(want, "\n")))
 	}
-}
-
-// firstDifference shows the first lines that differ.
-func firstDifference(got, want []string) string {
-	for i := 0; i < len(got) || i < len(want); i++ {
-		g, w := "(nothing)", "(nothing)"
-		if i < len(got) {
-			g = got[i]
-		}
-		if i < len(want) {
-			w = want[i]
-		}
-		if g != w {
-			return "got  " + g + "\nwant " + w
-		}
-	}
-	return "the same"
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"net/netip"
-	"os"
 	"testing"
 )
 
@@ -46,22 +45,4 @@ func parseMain(t testing.TB, text string) *View {
 		t.Fatal(p)
 	}
 	return c.View(nil)
-}
-
-// golden compares text with a file, or writes the file.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s:\ngot\n%s\nwant\n%s", file, got, want)
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"postroad/internal/mail"
 	"postroad/internal/postconf"
 	"postroad/internal/table"
+	"postroad/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -169,29 +170,5 @@ func TestCases(t *testing.T) {
 		}
 		out.WriteByte('\n')
 	}
-	golden(t, "testdata/cases/cases.golden", out.String())
-}
-
-// golden compares text to a file, or writes it with -update.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			t.Fatalf("%s:%d:\ngot  %s\nwant %s", path, i+1, g[i], w[i])
-		}
-	}
-	if len(g) != len(w) {
-		t.Fatalf("%s: got %d lines, want %d", path, len(g), len(w))
-	}
+	testkit.Golden(t, "testdata/cases/cases.golden", out.String(), *update)
 }

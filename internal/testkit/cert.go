@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"os"
 	"time"
 )
 
@@ -20,6 +21,16 @@ func SelfSigned(names ...string) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair(cert, key)
+}
+
+// WriteSelfSigned makes a certificate for the names, in a file with its key before it,
+// as smtpd_tls_chain_files wants them.
+func WriteSelfSigned(path string, names ...string) error {
+	cert, key, err := SelfSignedPEM(names...)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(key, cert...), 0o600)
 }
 
 // SelfSignedPEM makes a certificate and its key in PEM form.

@@ -32,16 +32,16 @@ func StartDNS(addr, zone string) (*DNS, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	pc, l, err := listenBoth(addr)
+	pc, l, err := ListenBoth(addr)
 	if err != nil {
 		return nil, err
 	}
 	return ServeDNS(pc, l, zone)
 }
 
-// listenBoth opens UDP and TCP on the same port, trying a few when the port is
+// ListenBoth opens UDP and TCP on the same port, trying a few when the port is
 // free to choose.
-func listenBoth(addr string) (net.PacketConn, net.Listener, error) {
+func ListenBoth(addr string) (net.PacketConn, net.Listener, error) {
 	var last error
 	for range 20 {
 		pc, err := net.ListenPacket("udp", addr)

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -160,6 +161,10 @@ func TestSinkLMTP(t *testing.T) {
 	}
 	expect(t, p, "", "250")
 	expect(t, p, "", "452")
+	wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	// The message is kept once all replies are sent.
+	Poll(wait, time.Millisecond, func() bool { return len(s.Messages()) > 0 })
 	if m := s.Messages(); len(m) != 1 || len(m[0].Rcpts) != 1 || m[0].Rcpts[0] != "TO:<one@d>" {
 		t.Errorf("messages %+v", m)
 	}

@@ -96,15 +96,6 @@ func (c *Cache) Ask(ctx context.Context, addr mail.Address, wait time.Duration) 
 	return e.status, e.text, nil
 }
 
-// Known tells what is known about an address, without a probe.
-func (c *Cache) Known(addr mail.Address) (Status, string, error) {
-	e, err := c.look(c.setup.Load(), addr)
-	if err != nil {
-		return c.failed(addr, err)
-	}
-	return e.status, e.text, nil
-}
-
 // failed is the answer when the store cannot be read.
 func (c *Cache) failed(addr mail.Address, err error) (Status, string, error) {
 	c.setup.Load().Log.Warnf("address verification of %s: %v", addr.External(), err)

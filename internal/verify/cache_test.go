@@ -160,23 +160,6 @@ func TestOneProbe(t *testing.T) {
 	})
 }
 
-// TestKnown asks without a probe.
-func TestKnown(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	for _, want := range []string{"3 Address verification in progress 0", "2 550 no 0"} {
-		status, text, err := b.Known("a@x.test")
-		if got := fmt.Sprintf("%d %s %d", status, text, len(b.probes)); err != nil || got != want {
-			t.Errorf("%s, %v, want %s", got, err, want)
-		}
-		b.update(t, Undeliverable, "550 no", "a@x.test")
-	}
-	b.Cache.store = &broken{}
-	if status, text, err := b.Known("a@x.test"); status != Deferred || text != unavailable || err != nil {
-		t.Errorf("%d %s, %v", status, text, err)
-	}
-}
-
 // TestBadRecord: a record that nobody understands is none.
 func TestBadRecord(t *testing.T) {
 	t.Parallel()

@@ -213,11 +213,7 @@ func stageHostile(ctx context.Context, b *box.Box, l *testkit.Ledger, plan Hosti
 	if err := scenario.Configure(main, hostileMaster); err != nil {
 		return err
 	}
-	cert, key, err := testkit.SelfSignedPEM(box.HostName)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile("/etc/postfix/server.pem", append(key, cert...), 0o600)
+	return testkit.WriteSelfSigned("/etc/postfix/server.pem", box.HostName)
 }
 
 // sendGood lets good clients send letters, one after the other, each in a

@@ -29,10 +29,12 @@ smtpd_tls_security_level = none
 maillog_file = /var/log/mail.log
 `
 
-// baseMaster is the master.cf of every scenario: Postfix's own, nothing in a
-// chroot.
+// baseMaster is the master.cf of every scenario.
 const baseMaster = `smtp      inet  n       -       n       -       -       smtpd
-pickup    unix  n       -       n       60      1       pickup
+` + innerServices
+
+// innerServices are those that every server has: Postfix's own, nothing in a chroot.
+const innerServices = `pickup    unix  n       -       n       60      1       pickup
 cleanup   unix  n       -       n       -       0       cleanup
 qmgr      unix  n       -       n       300     1       qmgr
 tlsmgr    unix  -       -       n       1000?   1       tlsmgr
@@ -96,9 +98,16 @@ func (s *Scenario) mainCF() string {
 	return b.String() + s.Main
 }
 
-// masterCF is the whole master.cf of a scenario: a service of its own replaces
-// the common one of the same name and type.
-func (s *Scenario) masterCF() string {
+// masterCF is the whole master.cf of a scenario.
+func (s *Scenario) masterCF() string { return withServices(baseMaster, s.Master) }
+
+// Master is a master.cf, together with the services that every server has and it
+// lacks.
+func Master(own string) string { return withServices(innerServices, own) }
+
+// withServices is master.cf text behind common services, of which it replaces those
+// of the same name and type.
+func withServices(common, text string) string {
 	key := func(line string) string {
 		f := strings.Fields(line)
 		if len(f) < 2 || line[0] == ' ' || line[0] == '\t' || line[0] == '#' {
@@ -107,16 +116,16 @@ func (s *Scenario) masterCF() string {
 		return f[0] + " " + f[1]
 	}
 	own := map[string]bool{}
-	for line := range strings.Lines(s.Master) {
+	for line := range strings.Lines(text) {
 		own[key(line)] = true
 	}
 	var b strings.Builder
-	for line := range strings.Lines(baseMaster) {
+	for line := range strings.Lines(common) {
 		if !own[key(line)] {
 			b.WriteString(line)
 		}
 	}
-	return b.String() + s.Master
+	return b.String() + text
 }
 
 // Configure writes the common configuration, with a main.cf part and a

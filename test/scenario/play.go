@@ -108,11 +108,7 @@ func (p *stage) prepare(ctx context.Context) error {
 		}
 	}
 	// Every box has a certificate, so that a scenario only has to name it.
-	cert, key, err := testkit.SelfSignedPEM(box.HostName)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile("/etc/postfix/server.pem", append(key, cert...), 0o600); err != nil {
+	if err := testkit.WriteSelfSigned("/etc/postfix/server.pem", box.HostName); err != nil {
 		return err
 	}
 	lines := []string{"newaliases"}

@@ -59,7 +59,7 @@ func (p *Plan) Compare(theirs, ours []Answer) []string {
 			continue
 		}
 		s := p.Sessions[i]
-		out = append(out, fmt.Sprintf("%s, session %d: %s from %s\n%s", p.Name, i, s.Service, s.Client, parted(a, b)))
+		out = append(out, fmt.Sprintf("%s, session %d: %s from %s\n%s", p.Name, i, s.Service, s.Client, testkit.Parted(b, a)))
 	}
 	return out
 }
@@ -88,28 +88,4 @@ func settle(a Answer) string {
 		add("log: ", tag.ReplaceAllString(l, ""))
 	}
 	return b.String()
-}
-
-// parted shows two texts from the first line in which they part.
-func parted(a, b string) string {
-	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
-	i := 0
-	for i < len(x) && i < len(y) && x[i] == y[i] {
-		i++
-	}
-	var out strings.Builder
-	for _, l := range x[max(0, i-6):i] {
-		out.WriteString("    " + l + "\n")
-	}
-	for j := i; j < i+4; j++ {
-		if j < len(x) {
-			out.WriteString("  - " + x[j] + "\n")
-		}
-	}
-	for j := i; j < i+4; j++ {
-		if j < len(y) {
-			out.WriteString("  + " + y[j] + "\n")
-		}
-	}
-	return out.String()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"postroad/internal/postconf"
+	"postroad/test/scenario"
 )
 
 // Config is one configuration as it was found.
@@ -148,33 +149,6 @@ func serveMain(text string) string {
 	return b.String()
 }
 
-// commonServices are those that every server needs, for a master.cf without them.
-const commonServices = `pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-lmtp unix - - n - - lmtp
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-`
-
 // machineOption finds "-o" settings of the machine in master.cf, and a number that
 // stands for one to be filled in.
 var machineOption = regexp.MustCompile(`\n?[ \t]+-o[ \t]*\{?[ \t]*(?:smtpd_sasl_(?:type|path)|smtpd_tls_(?:\w*cert_file|\w*key_file|dh\w+)|tls_server_sni_maps|syslog_facility)[ \t]*=[^\n]*|\n?[ \t]+-o[ \t]*message_size_limit=25\b`)
@@ -190,7 +164,6 @@ func serveMaster(text string) string {
 			gate = strings.Join(f[8:], " ")
 		}
 	}
-	have := map[string]bool{}
 	var b strings.Builder
 	for _, line := range withoutEarlier(logical(text)) {
 		line = machineOption.ReplaceAllString(line, "")
@@ -216,16 +189,9 @@ func serveMaster(text string) string {
 		if f[1] == "fifo" { // how it was before Postfix 3
 			f[1] = "unix"
 		}
-		have[f[0]+" "+f[1]] = true
 		b.WriteString(strings.Join(f[:8], " ") + args + "\n")
 	}
-	for line := range strings.Lines(commonServices) {
-		f := strings.Fields(line)
-		if !have[f[0]+" "+f[1]] {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
+	return scenario.Master(b.String())
 }
 
 // withoutEarlier drops the services that a later one of the same name replaces.

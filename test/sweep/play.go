@@ -162,12 +162,7 @@ func quiet() bool {
 
 // prepare serves the configuration.
 func (a *asker) prepare(ctx context.Context) error {
-	cert, key, err := testkit.SelfSignedPEM(box.HostName)
-	if err != nil {
-		return err
-	}
-	files := append([]File{{"/etc/postfix/server.pem", string(key) + string(cert)},
-		{"/etc/hosts", "127.0.0.1 localhost " + strings.Join(a.plan.Hosts, " ") + "\n::1 localhost\n"}}, a.plan.Files...)
+	files := append([]File{{"/etc/hosts", "127.0.0.1 localhost " + strings.Join(a.plan.Hosts, " ") + "\n::1 localhost\n"}}, a.plan.Files...)
 	for _, f := range files {
 		if !strings.HasPrefix(f.Path, "/etc/") && !strings.HasPrefix(f.Path, "/srv/") {
 			return fmt.Errorf("%s is not of the box alone", f.Path)
@@ -178,6 +173,9 @@ func (a *asker) prepare(ctx context.Context) error {
 		if err := os.WriteFile(f.Path, []byte(f.Text), 0o644); err != nil {
 			return err
 		}
+	}
+	if err := testkit.WriteSelfSigned("/etc/postfix/server.pem", box.HostName); err != nil {
+		return err
 	}
 	if err := a.ServeDNS(a.plan.Zone); err != nil {
 		return err
@@ -204,6 +202,7 @@ func (a *asker) prepare(ctx context.Context) error {
 	if err := a.serve(); err != nil {
 		return err
 	}
+	var err error
 	a.log, err = os.Open("/var/log/mail.log")
 	return err
 }
@@ -240,29 +239,19 @@ func (a *asker) serve() error {
 		}
 		return l, err
 	}
-	accept := func(l net.Listener, serve func(net.Conn)) {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			// goroutine: one connection; ends with it.
-			go serve(conn)
-		}
-	}
 	l, err := open(Endpoint{"unix", "/var/spool/postfix/private/auth"})
 	if err != nil {
 		return err
 	}
 	// goroutine: the server of logins; ends with the box.
-	go accept(l, serveLogin)
+	go testkit.Accept(l, testkit.ServeLogins)
 	for _, e := range a.plan.Policies {
 		l, err := open(e)
 		if err != nil {
 			return fmt.Errorf("policy server: %w", err)
 		}
 		// goroutine: a policy server; ends with the box.
-		go accept(l, servePolicy)
+		go testkit.Accept(l, servePolicy)
 	}
 	filter := &testkit.Milter{Script: testkit.MilterScript{Answers: map[string]string{"rcpt <bad@": "reject", "mail <temp@": "tempfail"}}}
 	for _, e := range a.plan.Milters {
@@ -271,37 +260,9 @@ func (a *asker) serve() error {
 			return fmt.Errorf("mail filter: %w", err)
 		}
 		// goroutine: a mail filter; ends with the box.
-		go accept(l, filter.Serve)
+		go testkit.Accept(l, filter.Serve)
 	}
 	return nil
-}
-
-// serveLogin is as much of Dovecot's auth service as smtpd(8) needs. Whoever knows
-// that the password is "secret" is let in.
-func serveLogin(conn net.Conn) {
-	fmt.Fprint(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\nDONE\n")
-	in := bufio.NewScanner(conn)
-	for in.Scan() {
-		f := strings.Split(in.Text(), "\t")
-		if f[0] != "AUTH" || len(f) < 3 {
-			continue
-		}
-		user, good := "", false
-		for _, p := range f[2:] {
-			if text, ok := strings.CutPrefix(p, "resp="); ok {
-				raw, _ := base64.StdEncoding.DecodeString(text) // nonsense has no parts
-				if parts := strings.Split(string(raw), "\x00"); len(parts) == 3 {
-					user, good = parts[1], parts[2] == "secret"
-				}
-			}
-		}
-		if good {
-			fmt.Fprintf(conn, "OK\t%s\tuser=%s\n", f[1], user)
-		} else {
-			fmt.Fprintf(conn, "FAIL\t%s\tuser=%s\n", f[1], user)
-		}
-	}
-	_ = conn.Close() // the client is gone
 }
 
 // policyActions are what the policy server answers to a quarter of all requests.

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"postroad/internal/postconf"
+	"postroad/internal/testkit/box"
 )
 
 // Session is one connection: who asks what of which service.
@@ -40,18 +43,16 @@ func (s *stager) services() []service {
 		if err != nil || svc.Type != "inet" {
 			continue
 		}
-		if _, err := net.LookupPort("tcp", port); err != nil {
+		number, err := postconf.LookupPort(port)
+		if err != nil {
 			continue
 		}
-		one := service{name: svc.Name, addr: host}
-		if one.addr == "" {
-			one.addr = "192.0.2.1"
+		if host == "" {
+			host = box.ServerIP
 		}
-		if p, err := net.LookupPort("tcp", port); err == nil {
-			one.addr = net.JoinHostPort(one.addr, strconv.Itoa(p))
-		}
+		one := service{name: svc.Name, addr: net.JoinHostPort(host, strconv.Itoa(number))}
 		one.local = strings.HasPrefix(one.addr, "127.") || strings.HasPrefix(one.addr, "localhost")
-		if !one.local && !strings.HasPrefix(one.addr, "192.0.2.1:") {
+		if !one.local && host != box.ServerIP {
 			continue // an address that the box has not
 		}
 		one.wrapped, _ = v.Bool("smtpd_tls_wrappermode") // what cannot be read is off

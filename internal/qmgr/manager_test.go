@@ -138,13 +138,19 @@ func (w *world) start() {
 	synctest.Wait()
 }
 
-// begin opens the store and runs a manager on it.
-func (w *world) begin() {
+// open opens the store.
+func (w *world) open() *queue.Store {
+	w.t.Helper()
 	var err error
-	w.store, err = queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20})
-	if err != nil {
+	if w.store, err = queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20}); err != nil {
 		w.t.Fatal(err)
 	}
+	return w.store
+}
+
+// begin opens the store and runs a manager on it.
+func (w *world) begin() {
+	w.open()
 	smtp := &Transport{Agent: w, Limits: w.limits, LogName: "postfix/smtp"}
 	w.m = New(w.store, event.NewLogger(nil, "postfix/qmgr", 1), &event.PIDs{}, &Generation{
 		Settings: w.settings, Router: w, Reporter: w, Transports: map[mail.Transport]*Transport{"smtp": smtp}, Fallback: smtp,
@@ -231,11 +237,8 @@ func (w *world) left() (n int) {
 
 // leftOnDisk is left after stop.
 func (w *world) leftOnDisk() int {
-	var err error
-	if w.store, err = queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20}); err != nil {
-		w.t.Fatal(err)
-	}
 	defer func() { _ = w.store.Close() }()
+	w.open()
 	return w.left()
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"postroad/internal/mail"
-	"postroad/internal/queue"
 )
 
 // TestStrays: messages that nothing leads to are found after a restart; those that
@@ -18,11 +17,7 @@ import (
 func TestStrays(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(w *world) {
-		store, err := queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.store = store
+		store := w.open()
 		lose := func(id mail.QueueID, done ...int32) {
 			env, _, err := w.store.Message(id)
 			if err != nil {
@@ -139,11 +134,7 @@ func TestStrayAgain(t *testing.T) {
 func TestDoneAtArrival(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(w *world) {
-		store, err := queue.Open(queue.Options{Dir: "spool", FS: w.fs, Reserve: -1, MemTable: 1 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.store = store
+		store := w.open()
 		id := w.send("a@x.test", "b@x.test")
 		c := store.Change()
 		c.Done(id, []int32{0, 1})

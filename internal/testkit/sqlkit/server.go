@@ -166,6 +166,8 @@ func (s *Server) processes() []int {
 
 // Pause stops the server as it is: it answers nothing and keeps its connections.
 func (s *Server) Pause() {
+	// Itself first, so that it starts no more processes meanwhile.
+	syscall.Kill(s.cmd.Process.Pid, syscall.SIGSTOP)
 	s.signal(syscall.SIGSTOP)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -179,7 +181,8 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
 	for _, pid := range s.processes() {
-		if err := syscall.Kill(pid, sig); err != nil {
+		// One that serves a client may have ended just now.
+		if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
 			s.t.Fatal(err)
 		}
 	}

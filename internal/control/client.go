@@ -29,13 +29,20 @@ func NewClient(queueDir string) *Client { return &Client{Path: Path(queueDir)} }
 func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.Path)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	for _, none := range []syscall.Errno{syscall.ENOENT, syscall.ECONNREFUSED, syscall.ENOTDIR} {
+		if errors.Is(err, none) {
+			return nil, c.down(none)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	return conn.(*net.UnixConn), nil
+}
+
+// down says that nobody listens.
+func (c *Client) down(why syscall.Errno) error {
+	return fmt.Errorf("%w: %w", ErrUnavailable, &os.PathError{Op: "connect", Path: c.Path, Err: why})
 }
 
 // ask sends a request and gives every frame of the answer to each. It returns
@@ -59,13 +66,13 @@ func (c *Client) exchange(conn net.Conn, req Request, each func(*reply) error) (
 	}
 	conn.SetDeadline(time.Now().Add(timeout))
 	if err := writeFrame(conn, req); err != nil {
-		return nil, lost(err)
+		return nil, c.lost(err, false)
 	}
-	for {
+	for heard := false; ; heard = true {
 		r := new(reply)
 		conn.SetDeadline(time.Now().Add(timeout))
 		if err := readFrame(conn, maxReply, r); err != nil {
-			return nil, lost(err)
+			return nil, c.lost(err, heard)
 		}
 		if r.Code != "" {
 			if known, ok := codes[r.Code]; ok {
@@ -85,11 +92,15 @@ func (c *Client) exchange(conn net.Conn, req Request, each func(*reply) error) (
 }
 
 // lost turns the end of a connection into ErrUnavailable. A server that stops resets
-// those that it has not accepted yet.
-func lost(err error) error {
+// those that it has not accepted yet: they were refused, only later.
+func (c *Client) lost(err error, heard bool) error {
 	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err, end) {
+		switch {
+		case !errors.Is(err, end):
+		case heard:
 			return fmt.Errorf("%w: connection lost", ErrUnavailable)
+		default:
+			return c.down(syscall.ECONNREFUSED)
 		}
 	}
 	return err

@@ -289,7 +289,7 @@ func TestNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	if _, err := NewClient(dir).exchange(conn, Request{Op: OpPickup}, nil); !errors.Is(err, ErrUnavailable) {
+	if _, err := NewClient(dir).exchange(conn, Request{Op: OpPickup}, nil); !errors.Is(err, ErrUnavailable) || !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("with a server that ends: %v", err)
 	}
 	conn.Close()

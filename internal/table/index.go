@@ -131,7 +131,13 @@ func (t *indexTable) intact() bool {
 	if err != nil || now.links == 0 {
 		return false
 	}
-	return t.format.versioned || now.sameContent(&t.file.state)
+	return t.kept(&now) || now.sameContent(&t.file.state)
+}
+
+// kept tells of a file that may be written to while it is read whether all of it is
+// there: it grows, and what was cut off would be read as zeros.
+func (t *indexTable) kept(now *fileState) bool {
+	return t.format.versioned && now.size >= t.file.state.size
 }
 
 // untouched tells whether the file is as it was opened in every respect.
@@ -143,7 +149,7 @@ func (t *indexTable) untouched() bool {
 // whole tells whether the file was not written to, whatever became of its name.
 func (t *indexTable) whole() bool {
 	now, err := t.file.now()
-	return err == nil && (t.format.versioned || now.size == t.file.state.size && now.modified == t.file.state.modified)
+	return err == nil && (t.kept(&now) || now.size == t.file.state.size && now.modified == t.file.state.modified)
 }
 
 // Kind implements Table.

@@ -306,6 +306,39 @@ func TestConcurrentChanges(t *testing.T) {
 	}
 }
 
+// TestCutOff cuts files off in place at any byte: what was read from a page that is
+// half gone is no answer.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	for typ, format := range formats() {
+		row, _ := FindType(typ)
+		keys := sample(typ, 300)
+		whole := format(sample(typ, 300))
+		f := newFollower(t, typ, "map"+row.suffix, whole)
+		for cut := len(whole) - 1; cut > 0; cut -= 1 + len(whole)/61 {
+			f.rename("map"+row.suffix, whole)
+			tab, err := Open(typ+":map", Options{QueueDir: f.dir})
+			if err != nil {
+				t.Fatalf("%s: %v", typ, err)
+			}
+			if err := os.Truncate(filepath.Join(f.dir, "map"+row.suffix), int64(cut)); err != nil {
+				t.Fatal(err)
+			}
+			// A lookup that has begun before the cut would end now.
+			if index := tab.(*folding).inner.(*live).now.Load().index; index.intact() || index.whole() {
+				t.Errorf("%s cut to %d of %d counts as whole", typ, cut, len(whole))
+			}
+			for i := 0; i < len(keys); i += 11 {
+				value, ok, err := tab.Lookup(context.Background(), keys[i].Key)
+				if err == nil && (!ok || value != keys[i].Value) {
+					t.Errorf("%s cut to %d of %d: %.20q gives %q, %v", typ, cut, len(whole), keys[i].Key, value, ok)
+				}
+			}
+			_ = tab.Close()
+		}
+	}
+}
+
 // TestOpenReadsLittle opens tables in files of a hundred gigabytes, nearly all
 // of them a hole, which would take for ever if a table were read.
 func TestOpenReadsLittle(t *testing.T) {

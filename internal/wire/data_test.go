@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"net"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pieces is a stream that arrives in the pieces that a network might make of it.
@@ -221,56 +223,94 @@ func FuzzDataReader(f *testing.F) {
 	})
 }
 
-// offers is a source that notes how much room it is given.
-type offers struct {
-	parts []string
-	room  []int
-}
-
-func (o *offers) Read(p []byte) (int, error) {
-	if len(o.parts) == 0 {
-		return 0, io.EOF
-	}
-	o.room = append(o.room, len(p))
-	n := copy(p, o.parts[0])
-	if o.parts[0] = o.parts[0][n:]; o.parts[0] == "" {
-		o.parts = o.parts[1:]
-	}
-	return n, nil
-}
-
-// TestRoom: content is read into large buffers, commands are not, and who waits for
-// what a dot will be holds a small one.
+// TestRoom: content from a socket is read into large buffers, commands and what comes
+// through TLS are not, and who waits for what a dot will be holds a small one.
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	src := &offers{parts: []string{"DATA\r\n", strings.Repeat("x", 998) + "\r\n", ".", "\r\n", "BDAT 9000 LAST\r\n", strings.Repeat("y", 5000), strings.Repeat("y", 4000), "QUIT\r\n"}}
-	r := NewReader(src, NewPool())
-	line := func() {
-		if _, _, err := r.Line(100); err != nil {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := NewReader(conn, NewPool())
+	expect := func(what string, large bool) {
+		t.Helper()
+		if (r.large != nil) != large {
+			t.Errorf("%s: a large buffer %t", what, r.large != nil)
+		}
+	}
+	send := func(text string) {
+		t.Helper()
+		if _, err := io.WriteString(client, text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	all := func(next func() ([]byte, error)) {
-		for {
-			if _, err := next(); err == io.EOF {
-				return
-			} else if err != nil {
-				t.Fatal(err)
-			}
-		}
+	send("DATA\r\n")
+	if _, _, err := r.Line(100); err != nil {
+		t.Fatal(err)
 	}
-	line()
+	expect("a command", false)
 	var d DataReader
 	d.Start(r)
-	all(d.Next)
-	line()
+	send("x\r\n")
+	if _, err := d.Next(); err != nil {
+		t.Fatal(err)
+	}
+	expect("content", true)
+	send(".")
+	if err := r.need(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Next(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	expect("a lone dot", false)
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	send("\r\nBDAT 9000 LAST\r\n")
+	if _, err := d.Next(); err != io.EOF {
+		t.Fatal(err)
+	}
+	if _, _, err := r.Line(100); err != nil {
+		t.Fatal(err)
+	}
 	var c ChunkReader
 	c.Start(r)
 	c.Chunk(9000)
-	all(c.Next)
-	line()
-	want := []int{blockSize, wideSize, wideSize, blockSize - 1, blockSize, wideSize, blockSize, blockSize}
-	if !slices.Equal(src.room, want) || r.large != nil {
-		t.Errorf("room %v, want %v", src.room, want)
+	send(strings.Repeat("y", 100))
+	if _, err := c.Next(); err != nil {
+		t.Fatal(err)
 	}
+	expect("a chunk", true)
+	send(strings.Repeat("y", 8900) + "QUIT\r\n")
+	for err == nil {
+		_, err = c.Next()
+	}
+	if _, _, err := r.Line(100); err != nil {
+		t.Fatal(err)
+	}
+	if r.content {
+		t.Error("the chunk is over")
+	}
+	// What is no socket holds its buffer while it waits.
+	r.Reset(strings.NewReader("z"))
+	d.Start(r)
+	if _, err := d.Next(); err != nil {
+		t.Fatal(err)
+	}
+	expect("content through TLS", false)
 }

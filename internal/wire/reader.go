@@ -86,7 +86,7 @@ func (r *Reader) release() {
 func (r *Reader) borrow() {
 	switch {
 	case r.buf != nil:
-	case r.content:
+	case r.wide():
 		r.large = r.pool.getWide()
 		r.buf = r.large[:]
 	default:
@@ -98,12 +98,16 @@ func (r *Reader) borrow() {
 // few is how many bytes are not worth a large buffer while more are waited for.
 const few = 16
 
+// wide tells whether the next read is worth a large buffer: one of content, from a
+// socket that is waited for without a buffer. Others hold theirs while they wait.
+func (r *Reader) wide() bool { return r.content && r.raw != nil }
+
 // fit exchanges the buffer for one of the size that is right for the next read.
 func (r *Reader) fit() {
 	left := r.w - r.r
 	switch {
 	case r.buf == nil:
-	case left == 0 && r.content != (r.large != nil):
+	case left == 0 && r.wide() != (r.large != nil):
 		r.release()
 	case r.large != nil && left > 0 && left <= few:
 		large := r.large

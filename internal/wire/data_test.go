@@ -282,8 +282,8 @@ func TestRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	send("\r\nBDAT 9000 LAST\r\n")
-	if _, err := d.Next(); err != io.EOF {
-		t.Fatal(err)
+	if _, err := d.Next(); err != io.EOF || r.content {
+		t.Fatal(err, r.content)
 	}
 	if _, _, err := r.Line(100); err != nil {
 		t.Fatal(err)
@@ -306,6 +306,12 @@ func TestRoom(t *testing.T) {
 	if r.content {
 		t.Error("the chunk is over")
 	}
+	c.Chunk(5)
+	send("12345")
+	if _, err := c.Next(); err != nil {
+		t.Fatal(err)
+	}
+	expect("a small chunk", false)
 	// What is no socket holds its buffer while it waits.
 	r.Reset(strings.NewReader("z"))
 	d.Start(r)

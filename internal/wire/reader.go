@@ -102,21 +102,16 @@ const few = 16
 // socket that is waited for without a buffer. Others hold theirs while they wait.
 func (r *Reader) wide() bool { return r.content && r.raw != nil }
 
-// fit exchanges the buffer for one of the size that is right for the next read.
-func (r *Reader) fit() {
-	left := r.w - r.r
-	switch {
-	case r.buf == nil:
-	case left == 0 && r.wide() != (r.large != nil):
-		r.release()
-	case r.large != nil && left > 0 && left <= few:
-		large := r.large
-		small := r.pool.get()
-		r.w = copy(small[:], r.buf[r.r:r.w])
-		r.r = 0
-		r.buf, r.small, r.large = small[:], small, nil
-		r.pool.putWide(large)
+// narrow exchanges a large buffer for a small one before a wait that a few bytes
+// would hold it for.
+func (r *Reader) narrow() {
+	if r.large == nil || r.w-r.r > few {
+		return
 	}
+	large, small := r.large, r.pool.get()
+	r.r, r.w = 0, copy(small[:], r.buf[r.r:r.w])
+	r.buf, r.small, r.large = small[:], small, nil
+	r.pool.putWide(large)
 }
 
 // Preload puts p before what is read from the source; it fits into one buffer.
@@ -170,7 +165,7 @@ func (r *Reader) fill() error {
 	if r.r == r.w && r.raw != nil {
 		return r.fillRaw()
 	}
-	r.fit()
+	r.narrow()
 	r.borrow()
 	if r.r > 0 {
 		copy(r.buf, r.buf[r.r:r.w])

@@ -20,17 +20,25 @@ func FreePort(t testing.TB) int {
 	return FreePorts(t, 1)[0]
 }
 
-// FreePorts is FreePort for several ports.
+// FreePorts is FreePort for several ports. They are the test's until its end: other
+// tests, also those of other processes, are given others.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range 100 + 2*n {
 		port := 20000 + rand.IntN(12000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		// An abstract name is free again when its process has ended.
+		claim, err := net.Listen("unix", fmt.Sprintf("@postroad-test-port-%d", port))
 		if err != nil {
 			continue
 		}
-		defer func() { _ = l.Close() }() // nothing was accepted
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			_ = claim.Close()
+			continue
+		}
+		_ = l.Close() // nothing was accepted
+		t.Cleanup(func() { _ = claim.Close() })
 		if ports = append(ports, port); len(ports) == n {
 			return ports
 		}

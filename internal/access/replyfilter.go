@@ -15,9 +15,8 @@ type replyFilter struct {
 	filter *table.DNSFilter
 }
 
-var errFiltered = table.ErrDNSFilter
-
-func isFiltered(err error) bool { return errors.Is(err, errFiltered) }
+// isFiltered tells whether smtpd_dns_reply_filter has left nothing.
+func isFiltered(err error) bool { return errors.Is(err, table.ErrDNSFilter) }
 
 // MX implements Resolver.
 func (f *replyFilter) MX(ctx context.Context, domain string) ([]dns.MXRecord, dns.Info, error) {

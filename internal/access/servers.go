@@ -193,7 +193,7 @@ func shortReason(err error) string {
 	var e *dns.Error
 	switch {
 	case isFiltered(err):
-		return errFiltered.Error()
+		return table.ErrDNSFilter.Error()
 	case errors.As(err, &e) && e.Type == "":
 		return "Host not found" // the name is none
 	case errors.As(err, &e):

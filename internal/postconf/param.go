@@ -75,6 +75,7 @@ const (
 	knownPorts   = "these names are always known; others are those of the system"
 	noQMQP       = "there is no QMQP server: the service is named at the start, and nobody listens for it"
 	ownResolver  = "the resolver reads the lifetime of negative answers itself"
+	oneLevel     = "the log shows the dialogue with a host of debug_peer_list, the same at any level"
 	ownHeaders   = "header_size_limit bounds the addresses of a header, which are read in proportion to its length"
 )
 

@@ -79,7 +79,7 @@ var rowsAtoD = []Param{
 	{"daemon_table_open_error_is_fatal", "no", Bool, 0, 0, 0, Different, tableWaits},
 	{"daemon_timeout", "18000s", Time, 's', 1, 0, Different, oneProcess},
 	{"data_directory", "/var/lib/postfix", String, 0, 1, 0, Planned, ""},
-	{"debug_peer_level", "2", Int, 0, 1, 0, Planned, ""},
+	{"debug_peer_level", "2", Int, 0, 1, 0, Different, oneLevel},
 	{"debug_peer_list", "", String, 0, 0, 0, Planned, ""},
 	{"debugger_command", "", String, 0, 0, 0, Different, oneProcess},
 	{"default_cache_db_type", "btree", String, 0, 1, 0, Planned, ""},

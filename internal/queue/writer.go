@@ -153,8 +153,9 @@ func (w *Writer) Commit(_ context.Context, env *mail.Envelope) error {
 	switch {
 	case w.file != nil:
 		w.giveBack()
-	case w.lent != nil:
-		// What stays in memory takes no more of it than it needs.
+	case w.lent != nil, cap(w.buf) > len(w.buf)+len(w.buf)/4+firstBuffer:
+		// What stays in memory takes no more of it than it needs. A buffer that
+		// somebody has looked at is not lent, and as large.
 		b := bytes.Clone(w.buf)
 		w.giveBack()
 		w.buf = b

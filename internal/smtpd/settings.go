@@ -56,9 +56,8 @@ type Settings struct {
 
 	// ParentMatches names the lists in which a domain stands for those below it.
 	ParentMatches []string `postconf:"parent_domain_matches_subdomains"`
-	// DebugPeers are the clients whose dialogue is logged, the same at any level.
+	// DebugPeers are the clients whose dialogue is logged.
 	DebugPeers []string `postconf:"debug_peer_list"`
-	DebugLevel int      `postconf:"debug_peer_level"`
 	// CommandFilter may replace commands, RejectFilter refusals; footers come
 	// behind refusals, with names whose values have only characters of the
 	// expansion filter.

@@ -109,11 +109,7 @@ func (c *Client) connect(ctx context.Context, t target) (*session, *failure) {
 	}
 	conn, err := c.dial(ctx, t)
 	if err != nil {
-		text := sys.Reason(err)
-		if errors.Is(err, context.DeadlineExceeded) {
-			text = "Connection timed out"
-		}
-		return nil, newFailure("4.4.1", "connect to "+s.relay+": "+text)
+		return nil, newFailure("4.4.1", "connect to "+s.relay+": "+sys.Reason(err))
 	}
 	s.conn, s.raw = conn, conn
 	s.rd.buf = make([]byte, readBufSize)

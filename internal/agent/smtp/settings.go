@@ -34,10 +34,9 @@ type Common struct {
 	Propagate []string `postconf:"propagate_unmatched_extensions"`
 	// BodyCheckSize is how much of a part the body checks see.
 	BodyCheckSize int64 `postconf:"body_checks_size_limit"`
-	// DebugPeers are servers with whom the dialogue is logged, unless DebugLevel is
-	// 0; ParentMatches names the lists in which a domain stands for those below it.
+	// DebugPeers are servers with whom the dialogue is logged; ParentMatches names the
+	// lists in which a domain stands for those below it.
 	DebugPeers    []string `postconf:"debug_peer_list"`
-	DebugLevel    int      `postconf:"debug_peer_level"`
 	ParentMatches []string `postconf:"parent_domain_matches_subdomains"`
 	// QueueDir is where relative UNIX-domain sockets lie.
 	QueueDir string `postconf:"queue_directory"`

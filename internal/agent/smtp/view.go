@@ -85,7 +85,7 @@ func FromView(v *postconf.View, lmtp bool, d Deps) (*Client, []postconf.Problem)
 			cfg.CacheAlways = list
 		}
 	}
-	if len(cfg.Common.DebugPeers) > 0 && cfg.Common.DebugLevel > 0 {
+	if len(cfg.Common.DebugPeers) > 0 {
 		list, err := d.Tables.HostList("debug_peer_list", cfg.Common.DebugPeers, slices.Contains(cfg.Common.ParentMatches, "debug_peer_list"))
 		fatal(err)
 		if err == nil {
